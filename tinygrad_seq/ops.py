@@ -1,0 +1,463 @@
+"""The calculus: each op's derivative on top of its definition, then the functions composed of them.
+
+An op is a function over plain arrays; the decorator gives it one gradient rule per operand, `(g, output, *operands, **settings)`, where g
+is dL/d(output).  Given arrays an op is NumPy, given a Tensor it is NumPy plus a record.  Operands are positional, settings keyword-only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from .record import Array, Node, Value, op
+
+Axis = int | tuple[int, ...] | None
+
+# ---- arithmetic, with NumPy's broadcasting -------------------------------------------------------------------------------------------
+
+
+@op(lambda g, y, a, b: g, lambda g, y, a, b: g)
+def add(a: Value, b: Value) -> Value:
+    """a + b."""
+    return a + b
+
+
+@op(lambda g, y, a, b: g, lambda g, y, a, b: -g)
+def sub(a: Value, b: Value) -> Value:
+    """a - b."""
+    return a - b
+
+
+@op(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+def mul(a: Value, b: Value) -> Value:
+    """a * b, element by element."""
+    return a * b
+
+
+@op(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+def div(a: Value, b: Value) -> Value:
+    """a / b, element by element."""
+    return a / b
+
+
+@op(lambda g, y, x: -g)
+def neg(x: Value) -> Value:
+    """-x."""
+    return -x
+
+
+# x ** (n - 1) is not asked for where n = 0 (the derivative is 0 there, also at x = 0), nor log(x) at x = 0.
+@op(
+    lambda g, y, x, n: g * n * x ** (n - 1 + (n == 0)),
+    lambda g, y, x, n: g * y * log(where(x == 0, 1, x)),
+)
+def pow(x: Value, n: Value) -> Value:
+    """x ** n; the gradient with respect to n needs x >= 0."""
+    return x**n
+
+
+@op(lambda g, y, x: g * y)
+def exp(x: Value) -> Value:
+    """e ** x."""
+    return np.exp(x)
+
+
+@op(lambda g, y, x: g / x)
+def log(x: Value) -> Value:
+    """The natural logarithm of x > 0."""
+    return np.log(x)
+
+
+@op(lambda g, y, x: g / (y + y))
+def sqrt(x: Value) -> Value:
+    """The square root of x >= 0; its derivative is infinite at 0."""
+    return np.sqrt(x)
+
+
+# ---- nonlinearities ------------------------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, y, x: g - g * y * y)
+def tanh(x: Value) -> Value:
+    """tanh(x), in (-1, 1); tanh' = 1 - tanh**2."""
+    return np.tanh(x)
+
+
+@lru_cache
+def _largest_exponent(dtype: Any) -> Any:
+    """The largest whole x whose exp(x) the dtype holds."""
+    real = np.finfo(dtype if dtype.kind in "fc" else float)
+    return real.dtype.type(np.floor(np.log(real.max)))
+
+
+@op(lambda g, y, x: g * (y - y * y))
+def sigmoid(x: Value) -> Value:
+    """1 / (1 + exp(-x)), in (0, 1); sigmoid' = sigmoid (1 - sigmoid).  Without overflow, and accurate where it is tiny."""
+    x = np.asarray(x)
+    return np.reciprocal(1 + np.exp(np.minimum(-x, _largest_exponent(x.dtype))))
+
+
+@op(lambda g, y, x: g * (y > 0), analytic=False)
+def relu(x: Value) -> Value:
+    """max(x, 0); the derivative at 0 is taken as 0."""
+    return np.maximum(x, 0)
+
+
+@op(lambda g, y, x: g * (x > 0) - g * (x < 0), analytic=False)
+def abs(x: Value) -> Value:
+    """|x|; the derivative at 0 is taken as 0."""
+    return np.abs(x)
+
+
+# ---- choices -------------------------------------------------------------------------------------------------------------------------
+
+
+@op(
+    lambda g, y, a, b: (g * (a > b) + g * (a >= b)) / 2,
+    lambda g, y, a, b: (g * (b > a) + g * (b >= a)) / 2,
+    analytic=False,
+)
+def maximum(a: Value, b: Value) -> Value:
+    """The larger of a and b, element by element; where they are equal each gets half of the gradient."""
+    return np.maximum(a, b)
+
+
+@op(
+    lambda g, y, a, b: (g * (a < b) + g * (a <= b)) / 2,
+    lambda g, y, a, b: (g * (b < a) + g * (b <= a)) / 2,
+    analytic=False,
+)
+def minimum(a: Value, b: Value) -> Value:
+    """The smaller of a and b, element by element; where they are equal each gets half of the gradient."""
+    return np.minimum(a, b)
+
+
+@op(None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g), analytic=False)
+def where(condition: Value, a: Value, b: Value) -> Value:
+    """a where the condition holds, else b; the side not chosen gets a gradient of exactly 0."""
+    return np.where(condition, a, b)
+
+
+# ---- sums and extremes over axes -----------------------------------------------------------------------------------------------------
+
+
+def _axes(x: Value, axis: Axis) -> tuple[int, ...]:
+    return tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+
+
+def _keep(y: Value, x: Value, axis: Axis) -> Value:
+    """y, which is x reduced over `axis`, with the reduced axes back as axes of size 1."""
+    axes = _axes(x, axis)
+    return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _count(x: Value, axis: Axis) -> int:
+    return math.prod(x.shape[i] for i in _axes(x, axis))
+
+
+def _spread(g: Value, x: Value, axis: Axis) -> Value:
+    return broadcast_to(_keep(g, x, axis), shape=x.shape)
+
+
+def _share(g: Value, y: Value, x: Value, axis: Axis) -> Value:
+    """g to the elements of x that are equal to the extreme y, in equal shares."""
+    chosen = x == _keep(y, x, axis)
+    return _keep(g, x, axis) * chosen / chosen.sum(axis=_axes(x, axis), keepdims=True, dtype=x.dtype)
+
+
+@op(lambda g, y, x, *, axis=None, keepdims=False: _spread(g, x, axis))
+def sum(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The sum over `axis` (an axis, several, or None for all), which leaves the shape, or stays with size 1 (keepdims)."""
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, y, x, *, axis=None, keepdims=False: _spread(g / _count(x, axis), x, axis))
+def mean(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The mean over `axis`, as for `sum`."""
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, y, x, *, axis=None, keepdims=False: _share(g, y, x, axis), analytic=False)
+def max(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The largest element over `axis`; elements that tie for it share its gradient equally."""
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, y, x, *, axis=None, keepdims=False: _share(g, y, x, axis), analytic=False)
+def min(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The smallest element over `axis`; elements that tie for it share its gradient equally."""
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, y, x, *, axis=None, keepdims=False: _keep(g, x, axis) * exp(x - _keep(y, x, axis)))
+def logsumexp(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x), so that no exp overflows."""
+    m = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
+    m = np.where(np.isfinite(m), m, 0)
+    with np.errstate(divide="ignore"):  # the log of an empty sum is -inf
+        y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
+    return y if keepdims else y.reshape(np.delete(y.shape, _axes(x, axis)))
+
+
+# ---- products ------------------------------------------------------------------------------------------------------------------------
+
+
+def _matrices(g: Value, a: Value, b: Value) -> tuple[Value, Value, Value]:
+    """g, a and b with the axes that matmul adds to vectors: (..., M, N), (..., M, K), (..., K, N)."""
+    if b.ndim == 1:
+        g, b = g[..., None], b[:, None]
+    if a.ndim == 1:
+        g, a = g[..., None, :], a[None, :]
+    return g, a, b
+
+
+def _matmul_a(g: Value, y: Value, a: Value, b: Value) -> Value:
+    g, _, b = _matrices(g, a, b)
+    return matmul(g, b.swapaxes(-1, -2))
+
+
+def _matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
+    vector = b.ndim == 1
+    g, a, b = _matrices(g, a, b)
+    if b.ndim == 2:  # one matrix for the whole batch: the sum over the batch is part of the product
+        g, a = g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1])
+    product = a.swapaxes(-1, -2) @ g
+    return product[..., 0] if vector else product
+
+
+def _matmul_b_together(uses: list[Any]) -> Array:
+    """dL/dW = sum over t of a_t^T g_t, for a weight W shared by many products, is one product of two stacks."""
+    W = uses[0][2][1]
+    if len(uses) == 1 or W.ndim != 2:
+        return np.add.reduce([_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses])
+    stacked_a = np.concatenate([a.reshape(-1, W.shape[0]) for _, _, (a, _), _ in uses])
+    stacked_g = np.concatenate([g.reshape(-1, W.shape[1]) for g, _, _, _ in uses])
+    return stacked_a.T @ stacked_g
+
+
+@op(_matmul_a, _matmul_b, together={1: _matmul_b_together})
+def matmul(a: Value, b: Value) -> Value:
+    """The matrix product a @ b, (..., M, K) @ (..., K, N) -> (..., M, N), batched and with vectors as NumPy has it.
+
+    Raises ValueError where the inner sizes differ, or one operand is a scalar.
+    """
+    try:
+        if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
+            return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        return a @ b
+    except ValueError as error:
+        raise ValueError(f"matmul: {a.shape} @ {b.shape}: {_mismatch(a.shape, b.shape)}") from error
+
+
+def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    if not (a and b):
+        return "a scalar has no matrix product; multiply with *."
+    inner = a[-1], b[-2:][0]
+    if inner[0] != inner[1]:
+        return f"inner sizes {inner[0]} and {inner[1]} differ."
+    return f"batch shapes {a[:-2]} and {b[:-2]} do not broadcast."
+
+
+# ---- shapes --------------------------------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, y, x, *, shape: g.reshape(x.shape))
+def reshape(x: Value, *, shape: int | Sequence[int]) -> Value:
+    """The same elements in row-major order in another shape; one size may be -1."""
+    return np.reshape(x, shape)
+
+
+@op(lambda g, y, x, *, axes=None: transpose(g, axes=None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))))
+def transpose(x: Value, *, axes: Sequence[int] | None = None) -> Value:
+    """The axes in the order `axes`, or reversed."""
+    return np.transpose(x, axes)
+
+
+@op(lambda g, y, x, *, axis1, axis2: g.swapaxes(axis1, axis2))
+def swapaxes(x: Value, *, axis1: int, axis2: int) -> Value:
+    """Two axes exchanged."""
+    return np.swapaxes(x, axis1, axis2)
+
+
+@op(lambda g, y, x, *, shape: g)
+def broadcast_to(x: Value, *, shape: Sequence[int]) -> Value:
+    """x repeated along new axes, and along those of size 1, up to `shape`."""
+    return np.broadcast_to(x, shape)
+
+
+@op(lambda g, y, x, *, dtype: g)
+def astype(x: Value, *, dtype: Any) -> Value:
+    """The same numbers in another dtype; the gradient comes back in x's own."""
+    return x.astype(dtype)
+
+
+# ---- selecting and joining -----------------------------------------------------------------------------------------------------------
+
+
+def _add_at(buffer: Array, index: Any, g: Array) -> None:
+    """buffer[index] += g, where an element that is indexed twice gets both."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
+        buffer[index] += g
+    elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
+        # Rows, some of them many times: equal ones are brought together and summed, several times as fast as np.add.at.
+        rows = index.ravel() % len(buffer)
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        buffer[rows[first]] += np.add.reduceat(g.reshape(index.size, *buffer.shape[1:])[order], first, axis=0)
+    else:
+        np.add.at(buffer, index, g)
+
+
+@op(lambda g, y, x, *, index, shape: g[index])
+def _put(x: Value, *, index: Any, shape: tuple[int, ...]) -> Value:
+    """Zeros of `shape` with x added at `index`: the transpose of indexing."""
+    buffer = np.zeros(shape, x.dtype)
+    _add_at(buffer, index, x)
+    return buffer
+
+
+def _getitem_together(uses: list[Any]) -> Array:
+    """Slices of one tensor fill one buffer."""
+    buffer = np.zeros_like(uses[0][2][0])
+    for g, _, _, settings in uses:
+        _add_at(buffer, settings["index"], g)
+    return buffer
+
+
+@op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), together={0: _getitem_together})
+def getitem(x: Value, *, index: Any) -> Value:
+    """x[index], by integers, slices, None, ..., and arrays of integers or booleans.  Raises IndexError where it is out of range."""
+    return x[index]
+
+
+def _along(axis: int, indices: Array) -> Any:
+    return (slice(None),) * axis + (indices,) if axis else indices
+
+
+def _take_together(uses: list[Any]) -> Array:
+    """Look-ups in one table, over all time steps, are one look-up."""
+    table = uses[0][2][0]
+    buffer = np.zeros_like(table)
+    rows = [(np.asarray(i).ravel(), g.reshape(-1, *table.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")]
+    if rows:
+        _add_at(buffer, np.concatenate([i for i, _ in rows]), np.concatenate([g for _, g in rows]))
+    for g, _, (_, i), settings in uses:
+        if axis := settings.get("axis"):
+            _add_at(buffer, _along(axis % table.ndim, i), g)
+    return buffer
+
+
+@op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, i), shape=x.shape), None, together={0: _take_together})
+def take(x: Value, indices: Value, *, axis: int = 0) -> Value:
+    """The slices of x at `indices` (integers of any shape) along `axis`: for a table (V, C) the look-up of an embedding, (..., C)."""
+    return np.take(x, indices, axis=axis)
+
+
+def _concat_rule(i: int, g: Value, y: Value, *xs: Value, axis: int = 0) -> Value:
+    start = 0
+    for x in xs[:i]:
+        start += x.shape[axis]
+    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + xs[i].shape[axis]),)]
+
+
+@op(each=_concat_rule)
+def _concat(*xs: Value, axis: int = 0) -> Value:
+    return np.concatenate(xs, axis=axis)
+
+
+@op(each=lambda i, g, y, *xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)])
+def _stack(*xs: Value, axis: int = 0) -> Value:
+    return np.stack(xs, axis=axis)
+
+
+def concat(xs: Sequence[Value], axis: int = 0) -> Value:
+    """The tensors xs, whose other sizes agree, one after the other along `axis`."""
+    return _concat(*xs, axis=axis)
+
+
+def stack(xs: Sequence[Value], axis: int = 0) -> Value:
+    """The tensors xs, all of one shape, along a new `axis`."""
+    return _stack(*xs, axis=axis)
+
+
+# ---- composed of the above: no rules of their own ------------------------------------------------------------------------------------
+
+
+def split(x: Value, sections: int | Sequence[int], axis: int = 0) -> list[Value]:
+    """x cut along `axis` into `sections` equal parts, or before each index of `sections`, as np.split does.
+
+    Raises ValueError where the size is no multiple of the number of sections.
+    """
+    size = x.shape[axis]
+    if isinstance(sections, int):
+        if sections < 1 or size % sections:
+            raise ValueError(f"split: axis {axis} of shape {x.shape} has size {size}, which {sections} equal sections do not divide.")
+        sections = range(size // sections, size, size // sections) if size else [0] * (sections - 1)
+    before = (slice(None),) * (axis % len(x.shape))
+    edges = [None, *sections, None]
+    return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(edges)]
+
+
+def softmax(x: Value, axis: int = -1) -> Value:
+    """exp(x) / sum(exp(x)) along `axis`: positive numbers that sum to 1; finite for inputs of any size."""
+    return exp(log_softmax(x, axis))
+
+
+def log_softmax(x: Value, axis: int = -1) -> Value:
+    """log(softmax(x)) = x - logsumexp(x) along `axis`."""
+    return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+def cross_entropy(
+    logits: Value, targets: Value, mask: Value = None, reduction: Literal["mean", "sum", "none"] = "mean"
+) -> Value:
+    """-log softmax(logits)[target], in nats: how unexpected the targets were.
+
+    logits: (..., K) scores of K classes; targets: (...) integers in [0, K); mask: (...) booleans, where False the position does not count
+    and its target may be anything.  reduction: "mean" over the positions that count, their "sum", or "none", which gives (...).
+    Raises TypeError for targets that are not integers, ValueError for shapes that do not match, a class outside [0, K), a mean over
+    nothing.
+    """
+    targets, mask = _checked_targets(logits.shape, targets, mask)
+    losses = logsumexp(logits, axis=-1) - logits[(*np.indices(targets.shape, sparse=True), targets)]
+    if mask is not None:
+        losses = where(mask, losses, 0)
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return sum(losses)
+    if reduction != "mean":
+        raise ValueError(f'cross_entropy: reduction={reduction!r}, expected "mean", "sum" or "none".')
+    if mask is None:
+        return mean(losses)
+    return sum(losses) / int(mask.sum())
+
+
+def _plain(x: Value) -> Array:
+    return x.data if isinstance(x, Node) else np.asarray(x)
+
+
+def _checked_targets(shape: tuple[int, ...], targets: Value, mask: Value) -> tuple[Array, Array | None]:
+    targets = _plain(targets)
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets are {targets.dtype}, expected integers, the index of the right class.")
+    if not shape or targets.shape != shape[:-1]:
+        raise ValueError(f"cross_entropy: logits {shape} and targets {targets.shape}: expected (..., K) and (...).")
+    if mask is not None:
+        mask = _plain(mask)
+        if mask.shape != targets.shape or mask.dtype != bool:
+            raise ValueError(f"cross_entropy: mask is {mask.dtype} {mask.shape}, expected bool {targets.shape}.")
+        targets = np.where(mask, targets, 0)
+    if targets.size and not 0 <= targets.min() <= targets.max() < shape[-1]:
+        raise ValueError(f"cross_entropy: targets from {targets.min()} to {targets.max()}, expected classes in [0, {shape[-1]}).")
+    if (mask if mask is not None else targets).size == 0 or (mask is not None and not mask.any()):
+        raise ValueError("cross_entropy: no position counts, so there is no mean; skip this batch.")
+    return targets, mask

@@ -1,0 +1,461 @@
+"""The machine: a value that remembers how it was made, and the chain rule run backwards over that memory.
+
+An op applied to arrays is NumPy; an op applied to a :class:`Node` is NumPy plus a record.  A node points at its inputs and never at
+anything that points back, so reference counting frees a graph; the order of creation is a topological order, so nothing recurses.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ContextDecorator
+from functools import partial, wraps
+from heapq import heappop, heappush
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, overload
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Value: TypeAlias = Any  # what an op takes and gives: a scalar, an array or a Tensor
+Place: TypeAlias = tuple[Any, object] | None  # (the place around this one, a scope's name | a step's number | a module)
+
+_new = object.__new__
+_next_order = itertools.count().__next__
+
+
+class _Now:
+    """Where the program stands: the innermost scope or step, and whether ops leave a record."""
+
+    __slots__ = ("place", "recording")
+
+    def __init__(self) -> None:
+        self.place: Place = None
+        self.recording = True
+
+
+_now = _Now()
+
+
+class Op(Protocol):
+    """What the decorator :func:`op` makes of a forward function."""
+
+    __name__: str
+    forward: Callable[..., Any]
+    rules: Iterable[tuple[Callable[..., Any] | None, Callable[..., Any] | None]]  # per operand: its rule, and its rule for many uses
+    analytic: bool
+
+    def __call__(self, *operands: Value, **settings: Any) -> Value: ...
+
+
+class Node:
+    """A value and its record: the op that made it, its inputs, the arrays that the forward saw, where and when it ran."""
+
+    __slots__ = (
+        "__weakref__", "_arrays", "_data", "_inputs", "_op", "_order", "_place", "_requires_grad", "_retains", "_settings", "grad", "name",
+    )  # fmt: skip
+
+    _data: Array
+    _requires_grad: bool
+    _op: Op | None
+    _inputs: tuple[Value, ...]
+    _arrays: Sequence[Value]
+    _settings: dict[str, Any]
+    _order: int
+    _place: Place
+    _retains: bool
+    grad: Array | None
+    name: str | None
+
+    def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
+        self._data = data
+        self._op, self._inputs, self._arrays, self._settings = None, (), (), {}
+        self._order, self._place = _next_order(), _now.place
+        self._retains = False
+        self.grad, self.name = None, name
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; it can be set on leaves of a floating dtype."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self._op is not None:
+            raise ValueError(f"requires_grad can be set on a leaf only; this tensor was made by {self._op.__name__}. Use detach() first.")
+        if wanted and self._data.dtype.kind != "f":
+            raise TypeError(f"requires_grad=True needs a floating dtype, and this tensor has {self._data.dtype}. Pass dtype=float.")
+        self._requires_grad = bool(wanted)
+
+    @property
+    def data(self) -> Array:
+        """The array, read-only: the record relies on it.  On a leaf it can be rebound to an array of the same shape."""
+        self._data.setflags(write=False)
+        return self._data
+
+    @data.setter
+    def data(self, value: Value) -> None:
+        if self._op is not None:
+            raise ValueError(f"data can be rebound on a leaf only; this tensor was made by {self._op.__name__}.")
+        array = frozen(np.asarray(value, dtype=self._data.dtype))
+        if array.shape != self._data.shape:
+            raise ValueError(f"data: got shape {array.shape}, expected this tensor's shape {self._data.shape}.")
+        self._data = array
+
+    def retain_grad(self) -> Self:
+        """Make `backward` keep this tensor's gradient in `.grad` even though it is not a leaf; returns the tensor."""
+        if not self._requires_grad:
+            raise ValueError("retain_grad: no gradient flows to this tensor, as none of its inputs has requires_grad=True.")
+        self._retains = True
+        return self
+
+    def backward(self, gradient: Value = None) -> None:
+        """Add dL/dx to `x.grad` of every leaf x that this tensor L was made from and that has requires_grad=True.
+
+        L is a single number, or `gradient`, of L's shape, says how much each of its elements counts.  Leaves accumulate; the gradient of
+        a tensor with :meth:`retain_grad` is replaced.  The graph stays, so that it can be drawn, or differentiated again.
+        Raises ValueError where nothing requires a gradient, and where L is not a number and `gradient` is missing or of another shape.
+        """
+        for node, g in _gradients(self, _seed("backward", self, gradient)):
+            node.grad = g if node._op is not None or node.grad is None else node.grad + g
+
+
+def frozen(value: Value) -> Value:
+    """`value` as a record keeps it: an array that nobody can write into (a copy, unless it already is one), or a scalar."""
+    if isinstance(value, (int, float, complex, np.generic)):
+        return value
+    array = np.asarray(value)
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if isinstance(owner, np.ndarray):
+        array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
+def op(
+    *rules: Callable[..., Any] | None,
+    each: Callable[..., Any] | None = None,
+    together: dict[int, Callable[..., Any]] | None = None,
+    analytic: bool = True,
+) -> Callable[[Callable[..., Any]], Op]:
+    """Make an op of a function over plain arrays, given the gradient rule of each of its operands.
+
+    A rule takes `(g, output, *operands, **settings)`, g being dL/d(output), and gives dL/d(operand); None stands for an operand without a
+    gradient.  It uses what arrays and Tensors share (`+ - * / ** @ []`, `.sum .reshape .swapaxes .shape`, other ops): run on arrays it
+    is the first-order pass, on Tensors it gives derivatives of any order.  It need not mind broadcasting.  Operands are positional,
+    settings keyword-only.
+
+    each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
+    together: for operand i, a function that takes a list of uses `(g, output, operands, settings)` of one tensor as that operand and gives
+        the sum of their gradients, where one product is cheaper than many.
+    analytic: False where the function has kinks, so that it cannot be checked by a complex step.
+
+    >>> @op(lambda g, y, x: 3 * g * x ** 2)
+    ... def cube(x):
+    ...     return x ** 3
+    """
+
+    def define(forward: Callable[..., Any]) -> Op:
+        code = forward.__code__
+        if each is None and len(rules) != code.co_argcount:
+            raise TypeError(f"op {forward.__name__}: {code.co_argcount} operands and {len(rules)} rules; give one rule, or None, for each.")
+        wrap = _unary if len(rules) == 1 and not code.co_kwonlyargcount else _general
+        apply = cast(Op, wraps(forward)(wrap(forward)))
+        apply.forward, apply.analytic = forward, analytic
+        apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i)) for i, rule in enumerate(rules))
+        return apply
+
+    return define
+
+
+class _Each:
+    """The rules of an op of any number of operands: the i-th is `each` with i filled in."""
+
+    def __init__(self, each: Callable[..., Any]) -> None:
+        self._each = each
+
+    def __iter__(self) -> Iterator[tuple[Callable[..., Any], None]]:
+        return ((partial(self._each, i), None) for i in itertools.count())
+
+
+def _general(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(*operands: Value, **settings: Any) -> Value:
+        kind: Any = None
+        requires_grad = False
+        arrays = []
+        for x in operands:
+            if isinstance(x, Node):
+                kind = x.__class__
+                arrays.append(x._data)
+                if x._requires_grad:
+                    requires_grad = True
+            else:
+                arrays.append(frozen(x))
+        if kind is None:
+            return forward(*operands, **settings)
+        try:
+            data = forward(*arrays, **settings)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, apply.__name__, arrays, settings) from error
+        out = _new(kind)
+        out._data = data if data.__class__ is np.ndarray else np.asarray(data)
+        out._order, out._place = _next_order(), _now.place
+        out.grad = out.name = None
+        out._retains = False
+        if _now.recording:
+            out._requires_grad, out._op, out._inputs, out._arrays, out._settings = requires_grad, apply, operands, arrays, settings
+        else:
+            out._requires_grad, out._op, out._inputs, out._arrays, out._settings = False, None, (), (), _NO_SETTINGS
+        return out
+
+    return apply
+
+
+def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for one operand and no settings: the commonest ops, and a quarter of their time saved."""
+
+    def apply(x: Value) -> Value:
+        if not isinstance(x, Node):
+            return forward(x)
+        array = x._data
+        try:
+            data = forward(array)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, apply.__name__, (array,), {}) from error
+        return _recorded(_new(x.__class__), data, x._requires_grad, apply, (x,), (array,), _NO_SETTINGS)
+
+    return apply
+
+
+_NO_SETTINGS: dict[str, Any] = {}
+
+
+def _recorded(
+    out: Any, data: Any, requires_grad: bool, op: Any, inputs: tuple[Value, ...], arrays: Sequence[Value], settings: dict[str, Any]
+) -> Any:
+    out._data = data if data.__class__ is np.ndarray else np.asarray(data)
+    out._order, out._place = _next_order(), _now.place
+    out.grad = out.name = None
+    out._retains = False
+    out._settings = settings
+    if _now.recording:
+        out._requires_grad, out._op, out._inputs, out._arrays = requires_grad, op, inputs, arrays
+    else:
+        out._requires_grad, out._op, out._inputs, out._arrays = False, None, (), ()
+    return out
+
+
+def _explained(error: Exception, name: str, arrays: Sequence[Value], settings: dict[str, Any]) -> Exception:
+    """`error` again, saying which op was given what."""
+    message = str(error)
+    if not message.startswith(f"{name}: "):
+        given = [str(x.shape) if isinstance(x, np.ndarray) else repr(x) for x in arrays]
+        given += [f"{key}={value!r}" for key, value in settings.items()]
+        if "broadcast" in message:
+            message = "these shapes do not broadcast; from the right, each pair of sizes must be equal or hold a 1."
+        message = f"{name}: {', '.join(given)}: {message}"
+    kind = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))
+    return kind(message)
+
+
+def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_graph: bool = False) -> list[tuple[Node, Value]]:
+    """The chain rule, run backwards from y: leaves and retaining nodes, or the nodes of the orders `wanted`, each with its gradient.
+
+    Of the nodes that wait, the newest goes first: whatever adds to its gradient was made from it, so after it, and is done.  A gradient is
+    the sum of its contributions, summed once, when all are in.
+    """
+    kind = y.__class__
+    path = None if wanted is None else _path(y, wanted)
+    # The order of a node that waits -> itself, its uses that are cheaper to differentiate together, its other contributions so far.
+    waiting: dict[int, list[Any]] = {y._order: [y, None, seed]}
+    newest = [-y._order]
+    done: list[tuple[Node, Value]] = []
+    while newest:
+        order = -heappop(newest)
+        entry = waiting.pop(order)
+        node: Node = entry[0]
+        if entry[1] is not None:
+            entry += [together(uses) for together, uses in entry[1].items()]
+        g = entry[2] if len(entry) == 3 else _sum(entry)
+        op = node._op
+        if (op is None or node._retains) if wanted is None else order in wanted:
+            done.append((node, g if create_graph else np.array(g)))  # a copy: g may be the gradient of another tensor too
+        if op is None:
+            continue
+        output: Any = node._data
+        operands: Any = node._arrays
+        settings = node._settings
+        if create_graph:
+            output, operands = node, _as_recorded(node)
+            _now.place = (node._place, "backward")
+        for x, (rule, together) in zip(node._inputs, op.rules):  # noqa: B905 - `each` gives rules without end
+            if x.__class__ is not kind or not x._requires_grad or rule is None or (path is not None and x._order not in path):
+                continue
+            order = x._order
+            if order in waiting:
+                entry = waiting[order]
+            else:
+                entry = waiting[order] = [x, None]
+                heappush(newest, -order)
+            if together is not None and not create_graph:
+                entry[1] = entry[1] or {}
+                entry[1].setdefault(together, []).append((g, output, operands, settings))
+                continue
+            contribution = rule(g, output, *operands, **settings)
+            data = x._data
+            if contribution.shape != data.shape or contribution.dtype is not data.dtype:
+                contribution = _fitted(contribution, data, op)
+            entry.append(contribution)
+    return done
+
+
+def _path(y: Node, wanted: set[int]) -> set[int]:
+    """The orders of the nodes through which y depends on a wanted one, that one included."""
+    found, stack = {y._order: y}, [y]
+    while stack:
+        for x in stack.pop()._inputs:
+            if isinstance(x, Node) and x._requires_grad and x._order not in found:
+                found[x._order] = x
+                stack.append(x)
+    path: set[int] = set()
+    for order in sorted(found):
+        if order in wanted or any(isinstance(x, Node) and x._order in path for x in found[order]._inputs):
+            path.add(order)
+    return path
+
+
+def _sum(entry: list[Any]) -> Value:
+    total = entry[2] + entry[3]
+    for contribution in entry[4:]:
+        total += contribution  # in place on arrays: the total is a new one
+    return total
+
+
+def _fitted(g: Value, data: Array, op: Op) -> Value:
+    """g summed over the axes along which its operand was broadcast, in the operand's dtype."""
+    shape = data.shape
+    extra = len(g.shape) - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
+        raise ValueError(f"{op.__name__}: a rule gave a gradient of shape {g.shape} for an operand of shape {shape}.")
+    if g.shape != shape:
+        axes = tuple(range(extra)) + tuple(i for i, n in enumerate(shape, extra) if n == 1)
+        g = g.sum(axis=axes).reshape(shape)
+    return g if g.dtype == data.dtype else g.astype(data.dtype)
+
+
+def _as_recorded(node: Node) -> list[Value]:
+    """The operands as the op saw them, to differentiate through: the inputs, save that a leaf rebound since stands with its old value."""
+    return [
+        x if not isinstance(x, Node) or x._data is array else _recorded(_new(x.__class__), array, x._requires_grad, _identity, (x,), (array,), {})
+        for x, array in zip(node._inputs, node._arrays, strict=True)
+    ]
+
+
+@op(lambda g, y, x: g)
+def _identity(x: Value) -> Value:
+    return x
+
+
+def _seed(name: str, y: Node, gradient: Value) -> Array:
+    """The gradient that backward starts from: dL/dL = 1, or what was given, checked."""
+    if not y._requires_grad:
+        raise ValueError(f"{name}: no gradient flows here: nothing that this tensor was made from has requires_grad=True.")
+    if gradient is None:
+        if y._data.size != 1:
+            raise ValueError(
+                f"{name}: a tensor of shape {y._data.shape} has no single gradient. Reduce it to a number (.sum(), .mean()), or pass "
+                f"gradient= of that shape to say how much each element counts."
+            )
+        return np.ones_like(y._data)
+    array = gradient._data if isinstance(gradient, Node) else np.asarray(gradient)
+    if array.shape != y._data.shape:
+        raise ValueError(f"{name}: gradient has shape {array.shape}, expected the tensor's shape {y._data.shape}.")
+    return array.astype(y._data.dtype)
+
+
+N = TypeVar("N", bound=Node)
+
+
+@overload
+def grad(y: N, xs: N, *, gradient: Value = None, create_graph: Literal[False] = False) -> Array: ...
+@overload
+def grad(y: N, xs: Sequence[N], *, gradient: Value = None, create_graph: Literal[False] = False) -> list[Array]: ...
+@overload
+def grad(y: N, xs: N, *, gradient: Value = None, create_graph: Literal[True]) -> N: ...
+@overload
+def grad(y: N, xs: Sequence[N], *, gradient: Value = None, create_graph: Literal[True]) -> list[N]: ...
+def grad(y: Any, xs: Any, *, gradient: Any = None, create_graph: bool = False) -> Any:
+    """dy/dx for each x in xs, leaves or not, touching no `.grad`; one result for a single tensor, a list for a sequence.
+
+    The results are arrays of the shapes of xs or, with create_graph=True, Tensors with a record of their own, to be differentiated again.
+    An x that y does not depend on gets zeros.  `gradient`, of y's shape, says how much each element of a y that is not a number counts.
+    Raises ValueError where y, or an x, does not require gradients, and where y is not a number and `gradient` is missing.
+    """
+    several = not isinstance(xs, Node)
+    targets: list[Node] = list(xs) if several else [xs]
+    for i, x in enumerate(targets):
+        if not isinstance(x, Node):
+            raise TypeError(f"grad: xs[{i}] is {type(x).__name__}, expected a Tensor.")
+        if not x._requires_grad:
+            raise ValueError(f"grad: xs[{i}] does not require gradients; create it with requires_grad=True.")
+    seed: Any = _seed("grad", y, gradient)
+    if create_graph:
+        seed = gradient if isinstance(gradient, Node) else y.__class__(seed)
+    before = _now.place, _now.recording
+    _now.recording = _now.recording or create_graph
+    try:
+        found = {node._order: g for node, g in _gradients(y, seed, {x._order for x in targets}, create_graph)}
+    finally:
+        _now.place, _now.recording = before
+    results = []
+    for x in targets:
+        zeros = None if x._order in found else np.zeros_like(x._data)
+        results.append(found[x._order] if zeros is None else y.__class__(zeros) if create_graph else zeros)
+    return results if several else results[0]
+
+
+class no_grad(ContextDecorator):
+    """Within `with no_grad():`, or a function that it decorates, ops leave no record."""
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(_now.recording)
+        _now.recording = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _now.recording = self._before.pop()
+
+
+class scope:
+    """Within `with scope("gates"):` records say that they belong to that part of the model; drawings show it as a box."""
+
+    __slots__ = ("_around", "_label")
+
+    def __init__(self, name: object) -> None:
+        self._label = name
+
+    def __enter__(self) -> Self:
+        self._around = _now.place
+        _now.place = (self._around, self._label)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _now.place = self._around
+
+
+class step(scope):
+    """Within `with step(t):` records say that they belong to time step t; drawings show the steps as columns."""
+
+    __slots__ = ()
+
+    def __init__(self, t: int) -> None:
+        if t.__class__ is not int:
+            raise TypeError(f"step: got {t!r}, expected a whole number, the time step.")
+        self._label = t
