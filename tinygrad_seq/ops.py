@@ -416,9 +416,7 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
     return x - logsumexp(x, axis=axis, keepdims=True)
 
 
-def cross_entropy(
-    logits: Value, targets: Value, mask: Value = None, reduction: Literal["mean", "sum", "none"] = "mean"
-) -> Value:
+def cross_entropy(logits: Value, targets: Value, mask: Value = None, reduction: Literal["mean", "sum", "none"] = "mean") -> Value:
     """-log softmax(logits)[target], in nats: how unexpected the targets were.
 
     logits: (..., K) scores of K classes; targets: (...) integers in [0, K); mask: (...) booleans, where False the position does not count

@@ -1,0 +1,157 @@
+"""Optimisers, and the clipping of gradients that recurrent networks need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .record import Array
+from .tensor import Tensor
+
+
+class Optimizer:
+    """Holds parameters and, for each, what its rule remembers between steps; subclasses write `update`.
+
+    lr: the step size; it may be changed at any time.  Raises ValueError where there are no parameters or lr is not positive.
+    """
+
+    memories: tuple[str, ...] = ()  # the names of the arrays that the rule keeps for each parameter
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{type(self).__name__}: got no parameters.")
+        if not lr > 0:
+            raise ValueError(f"{type(self).__name__}: lr={lr}, expected a positive number.")
+        self.lr, self.steps = lr, 0
+        self._memory = [{name: np.zeros_like(p.data) for name in self.memories} for p in self.parameters]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Move each parameter that has a gradient against it."""
+        self.steps += 1
+        for parameter, memory in zip(self.parameters, self._memory, strict=True):
+            if parameter.grad is not None:
+                data = parameter.data - self.update(parameter.grad, **memory)
+                data.setflags(write=False)  # ours, so that the parameter need not copy it
+                parameter.data = data
+
+    def update(self, g: Array, **memory: Array) -> Array:
+        """What is to be subtracted from a parameter of gradient g; `memory` is to be changed in place."""
+        raise NotImplementedError(f"{type(self).__name__} has no update method; write one.")
+
+    def state_dict(self) -> dict[str, Array]:
+        """What it takes to go on: the count of steps and the memories, as copies."""
+        state = {f"{i}.{name}": array.copy() for i, memory in enumerate(self._memory) for name, array in memory.items()}
+        return {"steps": np.array(self.steps), **state}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take up a state that the same optimiser of the same parameters gave; else ValueError, and nothing changes."""
+        own = self.state_dict()
+        faults = [f"missing {name}" for name in own if name not in state]
+        faults += [f"unexpected {name}" for name in state if name not in own]
+        faults += [
+            f"{name} is {state[name].shape}, expected {own[name].shape}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise ValueError(f"load_state_dict: this state is not one of this {type(self).__name__}: {'; '.join(faults)}.")
+        self.steps = int(state["steps"])
+        for i, memory in enumerate(self._memory):
+            for name, array in memory.items():
+                array[...] = state[f"{i}.{name}"]
+
+
+class SGD(Optimizer):
+    """v = momentum v + g; p = p - lr v."""
+
+    memories = ("v",)
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
+        super().__init__(parameters, lr)
+        self.momentum = momentum
+
+    def update(self, g: Array, **memory: Array) -> Array:
+        """lr v."""
+        v = memory["v"]
+        v *= self.momentum
+        v += g
+        return self.lr * v
+
+
+class RMSProp(Optimizer):
+    """s = rho s + (1 - rho) g**2; p = p - lr g / (sqrt(s) + eps) (Hinton 2012)."""
+
+    memories = ("s",)
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-2, rho: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__(parameters, lr)
+        self.rho, self.eps = rho, eps
+
+    def update(self, g: Array, **memory: Array) -> Array:
+        """lr g / (sqrt(s) + eps)."""
+        s = memory["s"]
+        s *= self.rho
+        s += (1 - self.rho) * g * g
+        return self.lr * g / (np.sqrt(s) + self.eps)
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g**2; p = p - lr m' / (sqrt(s') + eps), where m' = m / (1 - b1**t), s' = s / (1 - b2**t).
+
+    (Kingma & Ba 2015)
+    """
+
+    memories = ("m", "s")
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.betas, self.eps = betas, eps
+
+    def update(self, g: Array, **memory: Array) -> Array:
+        """lr m' / (sqrt(s') + eps)."""
+        (b1, b2), m, s = self.betas, memory["m"], memory["s"]
+        m *= b1
+        m += (1 - b1) * g
+        s *= b2
+        s += (1 - b2) * g * g
+        root = np.sqrt(s)
+        root *= 1 / np.sqrt(1 - b2**self.steps)
+        root += self.eps
+        return np.divide(self.lr / (1 - b1**self.steps) * m, root, out=root)
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients by one factor so that their joint norm ||g|| is at most max_norm; returns ||g|| as it was (Pascanu et al. 2013).
+
+    Their direction stays.  Raises ValueError for max_norm <= 0, FloatingPointError where ||g|| is not finite.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm={max_norm}, expected a positive number.")
+    held = [(p, p.grad) for p in parameters if p.grad is not None]
+    norm = math.sqrt(math.fsum(float(np.square(g, dtype=np.float64).sum()) for _, g in held))
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"clip_grad_norm: the norm of the gradient is {norm}: the training has diverged. Lower the learning rate.")
+    if norm > max_norm:
+        for p, g in held:
+            p.grad = g * (max_norm / norm)
+    return norm
+
+
+def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
+    """Clip each element of each gradient to [-max_value, max_value]; their direction changes.  Raises ValueError for max_value <= 0."""
+    if not max_value > 0:
+        raise ValueError(f"clip_grad_value: max_value={max_value}, expected a positive number.")
+    for p in parameters:
+        if p.grad is not None:
+            p.grad = np.clip(p.grad, -max_value, max_value)
