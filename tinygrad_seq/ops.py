@@ -52,11 +52,12 @@ def neg(x: Value) -> Value:
     return -x
 
 
+def _log_or_0(x: Value) -> Value:
+    return log(where(x == 0, 1, x))
+
+
 # x ** (n - 1) is not asked for where n = 0 (the derivative is 0 there, also at x = 0), nor log(x) at x = 0.
-@op(
-    lambda g, y, x, n: g * n * x ** (n - 1 + (n == 0)),
-    lambda g, y, x, n: g * y * log(where(x == 0, 1, x)),
-)
+@op(lambda g, y, x, n: g * n * x ** (n - 1 + (n == 0)), lambda g, y, x, n: g * y * _log_or_0(x))
 def pow(x: Value, n: Value) -> Value:
     """x ** n; the gradient with respect to n needs x >= 0."""
     return x**n
@@ -138,7 +139,11 @@ def minimum(a: Value, b: Value) -> Value:
     return np.minimum(a, b)
 
 
-@op(None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g), analytic=False)
+def _choose(condition: Value, a: Value, b: Value) -> Value:
+    return where(condition, a, b)
+
+
+@op(None, lambda g, y, c, a, b: _choose(c, g, 0), lambda g, y, c, a, b: _choose(c, 0, g), analytic=False)
 def where(condition: Value, a: Value, b: Value) -> Value:
     """a where the condition holds, else b; the side not chosen gets a gradient of exactly 0."""
     return np.where(condition, a, b)
@@ -232,13 +237,20 @@ def _matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
 
 
 def _matmul_b_together(uses: list[Any]) -> Array:
-    """dL/dW = sum over t of a_t^T g_t, for a weight W shared by many products, is one product of two stacks."""
+    """dL/dW = sum over t of a_t^T g_t, for a weight W that many products share: products of stacks, as few as are good for the cache."""
     W = uses[0][2][1]
-    if len(uses) == 1 or W.ndim != 2:
+    if W.ndim != 2:
         return np.add.reduce([_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses])
-    stacked_a = np.concatenate([a.reshape(-1, W.shape[0]) for _, _, (a, _), _ in uses])
-    stacked_g = np.concatenate([g.reshape(-1, W.shape[1]) for g, _, _, _ in uses])
-    return stacked_a.T @ stacked_g
+    # On one thread OpenBLAS takes up to three times as long for a small result of tall factors as for the same in blocks of rows.
+    rows = 128 if W.shape[1] <= 256 else 1024
+    pairs = [(a.reshape(-1, W.shape[0]), g.reshape(-1, W.shape[1])) for g, _, (a, _), _ in uses]
+    pieces = [(a[i : i + rows], g[i : i + rows]) for a, g in pairs for i in range(0, len(a), rows)]
+    total = np.zeros_like(W)
+    at_once = 1 + (rows - 1) // len(pieces[0][0]) if pieces else 1
+    for i in range(0, len(pieces), at_once):
+        a, g = (np.concatenate(block) if len(block) > 1 else block[0] for block in zip(*pieces[i : i + at_once], strict=True))
+        total += a.T @ g
+    return total
 
 
 @op(_matmul_a, _matmul_b, together={1: _matmul_b_together})
@@ -273,7 +285,11 @@ def reshape(x: Value, *, shape: int | Sequence[int]) -> Value:
     return np.reshape(x, shape)
 
 
-@op(lambda g, y, x, *, axes=None: transpose(g, axes=None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))))
+def _transpose_back(g: Value, axes: Sequence[int] | None) -> Value:
+    return transpose(g, axes=None if axes is None else np.argsort(normalize_axis_tuple(axes, g.ndim)))
+
+
+@op(lambda g, y, x, *, axes=None: _transpose_back(g, axes))
 def transpose(x: Value, *, axes: Sequence[int] | None = None) -> Value:
     """The axes in the order `axes`, or reversed."""
     return np.transpose(x, axes)
@@ -303,8 +319,9 @@ def astype(x: Value, *, dtype: Any) -> Value:
 def _add_at(buffer: Array, index: Any, g: Array) -> None:
     """buffer[index] += g, where an element that is indexed twice gets both."""
     parts = index if isinstance(index, tuple) else (index,)
-    if all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts):
-        buffer[index] += g
+    if all([part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts]):
+        part = buffer[(*parts, ...) if Ellipsis not in parts else index]  # a view, also of a single element
+        part += g
     elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
         # Rows, some of them many times: equal ones are brought together and summed, several times as fast as np.add.at.
         rows = index.ravel() % len(buffer)

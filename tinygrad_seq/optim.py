@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -132,9 +131,9 @@ class Adam(Optimizer):
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor so that their joint norm ||g|| is at most max_norm; returns ||g|| as it was (Pascanu et al. 2013).
+    """Scale all gradients by min(1, max_norm / (||g|| + 1e-6)), ||g|| being their joint norm; returns ||g|| as it was.
 
-    Their direction stays.  Raises ValueError for max_norm <= 0, FloatingPointError where ||g|| is not finite.
+    Their direction stays (Pascanu et al. 2013; the 1e-6 as in the textbook's listing).  Raises ValueError for max_norm <= 0, FloatingPointError where ||g|| is not finite.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm}, expected a positive number.")
@@ -142,9 +141,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     norm = math.sqrt(math.fsum(float(np.square(g, dtype=np.float64).sum()) for _, g in held))
     if not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm: the norm of the gradient is {norm}: the training has diverged. Lower the learning rate.")
-    if norm > max_norm:
+    scale = max_norm / (norm + 1e-6)
+    if scale < 1:
         for p, g in held:
-            p.grad = g * (max_norm / norm)
+            p.grad = g * scale
     return norm
 
 

@@ -179,7 +179,7 @@ class _Each:
     def __init__(self, each: Callable[..., Any]) -> None:
         self._each = each
 
-    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None]:
+    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None, bool]:
         return partial(self._each, i), None, False
 
 

@@ -1,0 +1,119 @@
+"""What the tasks share: output folders, stopping cleanly, pictures of curves."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tinygrad_seq.checkpoint import write_whole
+
+CHECKPOINT = "checkpoint.npz"
+
+
+class Problem(Exception):
+    """Something that the user can mend; its message is all that is shown."""
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Run a task's main function on the command line's arguments; a Problem ends it with its message and status 2."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Problem as problem:
+        sys.exit(f"error: {problem}")
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An argument type: a number of this kind above 0."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        return value
+
+    parse.__name__ = f"positive {kind.__name__}"
+    return parse
+
+
+def output_folder(name: str, chosen: Path | None) -> Path:
+    """A folder to write into: the chosen one, or runs/NAME, runs/NAME-2, ... , the first without a checkpoint.
+
+    A Problem where the chosen one holds a checkpoint already, which would be lost, or cannot be written to.
+    """
+    folder = chosen or Path("runs") / name
+    if chosen is None:
+        number = 1
+        while (folder / CHECKPOINT).exists():
+            number += 1
+            folder = Path("runs") / f"{name}-{number}"
+    elif (folder / CHECKPOINT).exists():
+        raise Problem(f"{folder} holds a checkpoint already. Continue it with --resume {folder}, or choose another --out.")
+    check_writable(folder)
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder; a Problem where files cannot be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        write_whole(probe, lambda file: file.write(b""))
+        probe.unlink()
+    except OSError as error:
+        raise Problem(f"cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed, so that a step is never cut in half; a second Ctrl-C interrupts at once."""
+    pressed = False
+
+    def handle(*_: int | FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def plot_curves(path: Path, curves: dict[str, tuple[Any, Any]], levels: dict[str, float], x: str, y: str) -> None:
+    """Draw curves {label: (xs, ys)} and, as dashed lines, the levels that give them a meaning, into a picture file."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "tinygrad_seq", "font.size": 10}):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        for (label, (xs, ys)), (colour, width) in zip(curves.items(), (("#9ecae1", 1.0), ("#08519c", 2.2), ("#d95f02", 2.2)), strict=False):
+            axes.plot(xs, ys, label=label, color=colour, linewidth=width)
+        for label, level in levels.items():
+            axes.axhline(level, color="0.45", linestyle=(0, (5, 4)), linewidth=0.9)
+            axes.annotate(f"{label}  {level:.2f}", (1, level), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                          ha="right", color="0.35", fontsize=9)  # fmt: skip
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.01)
+        axes.legend(frameon=False, loc="upper center", ncols=len(curves))
+        write_whole(
+            path,
+            lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None),
+        )
