@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from models import task
 from models.recurrent import Cell, unroll
@@ -27,7 +28,7 @@ from models.rnn import RNNCell
 from models.task import CHECKPOINT, Problem
 from tinygrad_seq import Tensor, checkpoint, cross_entropy, no_grad, scope, softmax, step
 from tinygrad_seq.data import Streams, Vocabulary
-from tinygrad_seq.nn import Dropout, Module, Rng, uniform
+from tinygrad_seq.nn import Dropout, Module, uniform
 from tinygrad_seq.optim import Adam, clip_grad_norm
 from tinygrad_seq.record import Array
 
@@ -38,7 +39,9 @@ State = list[Any]  # of each layer
 class CharLM(Module):
     """Layers of recurrent cells under a softmax over the V characters: p(x_(t+1) | x_0 ... x_t) = softmax(W_y h_t + b_y)."""
 
-    def __init__(self, cell: str, symbols: int, hidden: int, layers: int, dropout: float, *, rng: Rng, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, cell: str, symbols: int, hidden: int, layers: int, dropout: float, *, rng: Generator, dtype: Any = np.float32
+    ) -> None:
         self.cells: list[Cell] = [CELLS[cell](hidden if i else symbols, hidden, rng=rng, dtype=dtype) for i in range(layers)]
         self.W_y = uniform(rng, hidden, symbols, bound=1 / math.sqrt(hidden), dtype=dtype)
         self.b_y = uniform(rng, symbols, bound=1 / math.sqrt(hidden), dtype=dtype)
@@ -141,7 +144,7 @@ def held_out_bits(model: CharLM, corpus: Corpus, streams: int = 16, warm: int = 
     return float(np.concatenate(nats)[warm:].mean(dtype=np.float64) / math.log(2))
 
 
-def generate(model: CharLM, vocabulary: Vocabulary, prompt: str, length: int, temperature: float, rng: Rng) -> str:
+def generate(model: CharLM, vocabulary: Vocabulary, prompt: str, length: int, temperature: float, rng: Generator) -> str:
     """The prompt, and `length` characters more, each drawn from p(x)**(1/temperature), normalised; temperature 0 takes the likeliest."""
     text = list(vocabulary.encode(prompt))
     xs, state = np.array(text)[:, None], None
@@ -260,9 +263,10 @@ def load_checkpoint(path: Path) -> checkpoint.Checkpoint:
 # ---- what a run leaves behind --------------------------------------------------------------------------------------------------------
 
 
-def training_graph(model: CharLM, ids: Array, steps: int = 4) -> Tensor:
-    """The loss of `steps` characters, each time step recorded whole as the textbook draws it, and differentiated."""
-    run: list[Any] = [Tensor(ids[t : t + 1], name=f"x_{t}") for t in range(steps)]
+def training_graph(model: CharLM, corpus: Corpus, steps: int = 4) -> Tensor:
+    """The loss of the text's first `steps` characters, each time step recorded whole as the textbook draws it, and differentiated."""
+    ids, text = corpus.train, corpus.vocabulary.decode(corpus.train[:steps])
+    run: list[Any] = [Tensor(ids[t : t + 1], name=f"x_{t} = {text[t]!r}") for t in range(steps)]
     for cell in model.cells:
         run = [state.h for state in unroll(cell, run, hoist=False).states]
     losses = []
@@ -283,7 +287,7 @@ def draw_step(model: CharLM, corpus: Corpus, folder: Path) -> str:
     """Draw a training step into graph.svg; without a renderer leave graph.dot and say so."""
     from tinygrad_seq.draw import draw
 
-    drawing = draw(training_graph(model, corpus.train), params=model)
+    drawing = draw(training_graph(model, corpus), params=model)
     try:
         drawing.save(folder / "graph.svg")
     except RuntimeError as error:
@@ -304,7 +308,7 @@ def report(training: Training, levels: dict[str, float], folder: Path) -> None:
     """Write the sample, the loss curve, the graph and the configuration; say where they are."""
     arguments, corpus = training.arguments, training.corpus
     rng = np.random.default_rng(arguments.seed)
-    prompt = arguments.prompt or "\n"
+    prompt = arguments.prompt or first_symbol(corpus.vocabulary)
     sample = generate(training.model, corpus.vocabulary, prompt, arguments.characters, arguments.temperature, rng)
     task.write_text(folder / "sample.txt", sample)
     task.write_text(folder / "config.json", json.dumps({name: getattr(arguments, name) for name in REMEMBERED}, indent=2) + "\n")
@@ -322,8 +326,8 @@ def report(training: Training, levels: dict[str, float], folder: Path) -> None:
     )
 
 
-def learn(training: Training, folder: Path, minutes: float | None, quiet: bool) -> bool:
-    """Run the steps that remain, saving as it goes; gives False where Ctrl-C or the time limit stopped it before the last."""
+def learn(training: Training, folder: Path, minutes: float | None, quiet: bool) -> int:
+    """Run the steps that remain, or those that the time allows, saving as it goes; gives the exit status, 130 where Ctrl-C stopped it."""
     from tqdm import tqdm
 
     arguments = training.arguments
@@ -346,7 +350,7 @@ def learn(training: Training, folder: Path, minutes: float | None, quiet: bool) 
             if interrupted() or (minutes is not None and time.monotonic() - began > 60 * minutes):
                 break
         training.save(folder / CHECKPOINT)
-    return training.done == arguments.steps
+        return 130 if interrupted() else 0
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------------------------
@@ -416,7 +420,7 @@ def temperature(text: str) -> float:
 
 
 def train(argv: Sequence[str]) -> int:
-    """Train, sample, draw; status 0, or 130 where Ctrl-C stopped it."""
+    """Train, sample, draw; gives the exit status."""
     parser = training_parser()
     arguments = parser.parse_args(argv)
     saved = load_checkpoint(arguments.resume) if arguments.resume else None
@@ -425,7 +429,7 @@ def train(argv: Sequence[str]) -> int:
     corpus = Corpus(*read_text(arguments.text))
     if saved and saved.config["text"]["sha256"] != corpus.sha256:
         raise Problem(f"{arguments.resume} was trained on another text ({saved.config['text']['name']}); give the same with --text.")
-    check_prompt(corpus.vocabulary, arguments.prompt or "\n" if arguments.prompt is not None else None)
+    check_prompt(corpus.vocabulary, arguments.prompt)
     training = Training(arguments, corpus)
     if saved:
         training.restore(saved)
@@ -438,15 +442,15 @@ def train(argv: Sequence[str]) -> int:
     print(f"baselines  bits per character, held out: {', '.join(f'{name} {bits:.2f}' for name, bits in levels.items())}")
     count = sum(p.size for p in training.model.parameters())
     print(f"model      {arguments.cell}, {arguments.layers} x {arguments.hidden}, {count:,} parameters, {arguments.dtype}", flush=True)
-    finished = learn(training, folder, arguments.minutes, arguments.quiet)
+    status = learn(training, folder, arguments.minutes, arguments.quiet)
     report(training, levels, folder)
     if training.held_out_bits:
         print(
             f"\nheld out: {training.held_out_bits[-1][1]:.3f} bits per character (3-character context: {levels['3-character context']:.2f})"
         )
-    if not finished:
+    if training.done < arguments.steps:
         print(f"stopped after step {training.done} of {arguments.steps}; go on with: python -m models.char_lm --resume {folder}")
-    return 0
+    return status
 
 
 def resumed_arguments(parser: argparse.ArgumentParser, argv: Sequence[str], saved: checkpoint.Checkpoint) -> argparse.Namespace:
@@ -475,6 +479,11 @@ def check_prompt(vocabulary: Vocabulary, prompt: str | None) -> None:
             raise Problem(f"--prompt: {error}") from error
 
 
+def first_symbol(vocabulary: Vocabulary) -> str:
+    """What a text begins with that was given no prompt: an empty line, where the model knows lines."""
+    return "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
+
+
 def sample(argv: Sequence[str]) -> int:
     """Write text from a trained model to standard output."""
     parser = argparse.ArgumentParser(prog="python -m models.char_lm sample", description="Write text from a trained model.")
@@ -489,7 +498,7 @@ def sample(argv: Sequence[str]) -> int:
     model = CharLM(old["cell"], len(vocabulary), old["hidden"], old["layers"], 0.0, rng=rng, dtype=np.dtype(old["dtype"]))
     restore_model(model, arrays)
     rng = np.random.default_rng(arguments.seed)
-    prompt = arguments.prompt or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
+    prompt = arguments.prompt or first_symbol(vocabulary)
     print(generate(model, vocabulary, prompt, arguments.characters, arguments.temperature, rng))
     return 0
 

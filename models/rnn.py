@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from models.recurrent import Cell, State, unroll
 from tinygrad_seq import Tensor, tanh
-from tinygrad_seq.nn import Module, Rng, look_up, uniform
+from tinygrad_seq.nn import Module, look_up, uniform
 from tinygrad_seq.record import Value
 
 
@@ -20,7 +21,7 @@ class RNNCell(Cell):
     All weights start from U(-1/sqrt(H), 1/sqrt(H)).
     """
 
-    def __init__(self, inputs: int, hidden: int, *, rng: Rng, dtype: Any = np.float32) -> None:
+    def __init__(self, inputs: int, hidden: int, *, rng: Generator, dtype: Any = np.float32) -> None:
         bound = 1 / np.sqrt(hidden)
         self.W_x = uniform(rng, inputs, hidden, bound=bound, dtype=dtype)
         self.W_h = uniform(rng, hidden, hidden, bound=bound, dtype=dtype)
@@ -84,7 +85,7 @@ class RNN(Module):
     (6, (4, 2))
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, rng: Rng, dtype: Any = np.float32) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, rng: Generator, dtype: Any = np.float32) -> None:
         bound = 1 / np.sqrt(hidden)
         self.cell = RNNCell(inputs, hidden, rng=rng, dtype=dtype)
         self.W_y = uniform(rng, hidden, outputs, bound=bound, dtype=dtype)

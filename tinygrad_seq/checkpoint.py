@@ -41,8 +41,9 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def save(path: str | Path, arrays: Mapping[str, Array], config: Mapping[str, Any]) -> None:
     """Write a checkpoint (NumPy's .npz; the same content gives the same bytes); OSError where `path` cannot be written."""
-    header = np.array(json.dumps({"format": FORMAT, **config}))
-    write_whole(Path(path), lambda file: np.savez(file, **{"config": header, **{f"array.{name}": a for name, a in arrays.items()}}))
+    content: dict[str, Any] = {f"array.{name}": array for name, array in arrays.items()}
+    content["config"] = np.array(json.dumps({"format": FORMAT, **config}))
+    write_whole(Path(path), lambda file: np.savez(file, **content))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -51,7 +52,7 @@ def load(path: str | Path) -> Checkpoint:
     Raises FileNotFoundError where there is none, ValueError where the file is not one, or is damaged.  Nothing in the file is executed.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
             config = json.loads(str(content.pop("config")))
         found = config.pop("format")

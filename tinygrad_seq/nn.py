@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from . import ops
 from .record import Array, Value, scope
 from .tensor import Tensor
 
-Rng = np.random.Generator
+if TYPE_CHECKING:
+    from numpy.random import Generator  # not at run time: it is most of what importing the engine would cost
 
 
 class Module:
@@ -92,6 +93,8 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
         if value._op is None:
             yield name, value
         return
+    if id(value) in seen:
+        return
     if isinstance(value, Module):
         yield name, value
         children: Any = vars(value).items()
@@ -101,23 +104,22 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
         children = enumerate(value)
     else:
         return
-    if id(value) not in seen:
-        seen.add(id(value))
-        for key, child in children:
-            yield from _walk(child, f"{name}.{key}" if name else str(key), seen)
+    seen.add(id(value))
+    for key, child in children:
+        yield from _walk(child, f"{name}.{key}" if name else str(key), seen)
 
 
-def uniform(rng: Rng, *shape: int, bound: float, dtype: Any = np.float32) -> Tensor:
+def uniform(rng: Generator, *shape: int, bound: float, dtype: Any = np.float32) -> Tensor:
     """A parameter of numbers from U(-bound, bound); recurrent networks take bound = 1/sqrt(H), H the size of the state."""
     return Tensor(rng.uniform(-bound, bound, shape).astype(dtype), requires_grad=True)
 
 
-def xavier(rng: Rng, *shape: int, dtype: Any = np.float32) -> Tensor:
+def xavier(rng: Generator, *shape: int, dtype: Any = np.float32) -> Tensor:
     """A parameter (..., fan_in, fan_out) from U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
     return uniform(rng, *shape, bound=float(np.sqrt(6 / (shape[-2] + shape[-1]))), dtype=dtype)
 
 
-def orthogonal(rng: Rng, rows: int, columns: int, gain: float = 1.0, dtype: Any = np.float32) -> Tensor:
+def orthogonal(rng: Generator, rows: int, columns: int, gain: float = 1.0, dtype: Any = np.float32) -> Tensor:
     """A parameter (rows, columns) whose singular values are all `gain` (Saxe et al. 2014): it neither shrinks nor stretches a state."""
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))  # so that every orthogonal matrix is equally likely
@@ -135,7 +137,7 @@ class Linear(Module):
     W (C, D) and b (D) start from U(-1/sqrt(C), 1/sqrt(C)).  Raises ValueError where the last axis of x is not C.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, rng: Rng, bias: bool = True, dtype: Any = np.float32) -> None:
+    def __init__(self, inputs: int, outputs: int, *, rng: Generator, bias: bool = True, dtype: Any = np.float32) -> None:
         bound = 1 / np.sqrt(inputs)
         self.W = uniform(rng, inputs, outputs, bound=bound, dtype=dtype)
         self.b = uniform(rng, outputs, bound=bound, dtype=dtype) if bias else None
@@ -152,7 +154,7 @@ class Embedding(Module):
     Raises TypeError for symbols that are not integers, ValueError for one outside [0, V).
     """
 
-    def __init__(self, symbols: int, size: int, *, rng: Rng, dtype: Any = np.float32) -> None:
+    def __init__(self, symbols: int, size: int, *, rng: Generator, dtype: Any = np.float32) -> None:
         self.W = Tensor(rng.standard_normal((symbols, size)).astype(dtype), requires_grad=True)
 
     def forward(self, x: Value) -> Tensor:
@@ -173,7 +175,7 @@ def look_up(table: Tensor, symbols: Value) -> Tensor:
 class Dropout(Module):
     """In training, each element becomes 0 with probability p, the others x / (1 - p); else x itself (Srivastava et al. 2014)."""
 
-    def __init__(self, p: float, *, rng: Rng) -> None:
+    def __init__(self, p: float, *, rng: Generator) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p={p}, expected a probability in [0, 1).")
         self.p, self.rng = p, rng

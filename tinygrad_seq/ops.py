@@ -236,11 +236,11 @@ def _matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
     return product[..., 0] if vector else product
 
 
-def _matmul_b_together(uses: list[Any]) -> Array:
+def _matmul_b_together(uses: list[Any]) -> list[Array]:
     """dL/dW = sum over t of a_t^T g_t, for a weight W that many products share: products of stacks, as few as are good for the cache."""
     W = uses[0][2][1]
     if W.ndim != 2:
-        return np.add.reduce([_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses])
+        return [_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses]
     # On one thread OpenBLAS takes up to three times as long for a small result of tall factors as for the same in blocks of rows.
     rows = 128 if W.shape[1] <= 256 else 1024
     pairs = [(a.reshape(-1, W.shape[0]), g.reshape(-1, W.shape[1])) for g, _, (a, _), _ in uses]
@@ -250,7 +250,7 @@ def _matmul_b_together(uses: list[Any]) -> Array:
     for i in range(0, len(pieces), at_once):
         a, g = (np.concatenate(block) if len(block) > 1 else block[0] for block in zip(*pieces[i : i + at_once], strict=True))
         total += a.T @ g
-    return total
+    return [total]
 
 
 @op(_matmul_a, _matmul_b, together={1: _matmul_b_together})
@@ -260,11 +260,11 @@ def matmul(a: Value, b: Value) -> Value:
     Raises ValueError where the inner sizes differ, or one operand is a scalar.
     """
     try:
-        if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
+        if np.ndim(a) > 2 and np.ndim(b) == 2:  # one large product is faster than a batch of small ones
             return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
     except ValueError as error:
-        raise ValueError(f"matmul: {a.shape} @ {b.shape}: {_mismatch(a.shape, b.shape)}") from error
+        raise ValueError(f"matmul: {np.shape(a)} @ {np.shape(b)}: {_mismatch(np.shape(a), np.shape(b))}") from error
 
 
 def _mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> str:
@@ -307,9 +307,9 @@ def broadcast_to(x: Value, *, shape: Sequence[int]) -> Value:
     return np.broadcast_to(x, shape)
 
 
-@op(lambda g, y, x, *, dtype: g)
+@op(lambda g, y, x, *, dtype: g if np.dtype(dtype).kind == x.dtype.kind else g * 0)
 def astype(x: Value, *, dtype: Any) -> Value:
-    """The same numbers in another dtype; the gradient comes back in x's own."""
+    """The same numbers in another dtype; the gradient comes back in x's own, and is 0 where they were rounded to integers."""
     return x.astype(dtype)
 
 
@@ -324,7 +324,7 @@ def _add_at(buffer: Array, index: Any, g: Array) -> None:
         part += g
     elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
         # Rows, some of them many times: equal ones are brought together and summed, several times as fast as np.add.at.
-        rows = index.ravel() % len(buffer)
+        rows = index.ravel().astype(np.intp) % len(buffer)
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
         first = np.flatnonzero(np.diff(rows, prepend=-1))
@@ -341,12 +341,12 @@ def _put(x: Value, *, index: Any, shape: tuple[int, ...]) -> Value:
     return buffer
 
 
-def _getitem_together(uses: list[Any]) -> Array:
+def _getitem_together(uses: list[Any]) -> list[Array]:
     """Slices of one tensor fill one buffer."""
     buffer = np.zeros_like(uses[0][2][0])
     for g, _, _, settings in uses:
         _add_at(buffer, settings["index"], g)
-    return buffer
+    return [buffer]
 
 
 @op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), together={0: _getitem_together})
@@ -359,7 +359,7 @@ def _along(axis: int, indices: Array) -> Any:
     return (slice(None),) * axis + (indices,) if axis else indices
 
 
-def _take_together(uses: list[Any]) -> Array:
+def _take_together(uses: list[Any]) -> list[Array]:
     """Look-ups in one table, over all time steps, are one look-up."""
     table = uses[0][2][0]
     buffer = np.zeros_like(table)
@@ -369,10 +369,10 @@ def _take_together(uses: list[Any]) -> Array:
     for g, _, (_, i), settings in uses:
         if axis := settings.get("axis"):
             _add_at(buffer, _along(axis % table.ndim, i), g)
-    return buffer
+    return [buffer]
 
 
-@op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, i), shape=x.shape), None, together={0: _take_together})
+@op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, _plain(i)), shape=x.shape), None, together={0: _take_together})
 def take(x: Value, indices: Value, *, axis: int = 0) -> Value:
     """The slices of x at `indices` (integers of any shape) along `axis`: for a table (V, C) the look-up of an embedding, (..., C)."""
     return np.take(x, indices, axis=axis)

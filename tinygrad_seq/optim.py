@@ -20,7 +20,7 @@ class Optimizer:
     memories: tuple[str, ...] = ()  # the names of the arrays that the rule keeps for each parameter
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(parameters)
+        self.parameters = list(dict.fromkeys(parameters))  # a tied one moves once
         if not self.parameters:
             raise ValueError(f"{type(self).__name__}: got no parameters.")
         if not lr > 0:
@@ -124,7 +124,7 @@ class Adam(Optimizer):
         m += (1 - b1) * g
         s *= b2
         s += (1 - b2) * g * g
-        root = np.sqrt(s)
+        root = np.sqrt(s, out=np.empty_like(s))
         root *= 1 / np.sqrt(1 - b2**self.steps)
         root += self.eps
         return np.divide(self.lr / (1 - b1**self.steps) * m, root, out=root)
@@ -133,15 +133,17 @@ class Adam(Optimizer):
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients by min(1, max_norm / (||g|| + 1e-6)), ||g|| being their joint norm; returns ||g|| as it was.
 
-    Their direction stays (Pascanu et al. 2013; the 1e-6 as in the textbook's listing).  Raises ValueError for max_norm <= 0, FloatingPointError where ||g|| is not finite.
+    Their direction stays (Pascanu et al. 2013; the 1e-6 as in the textbook's listing).
+    Raises ValueError for max_norm <= 0, FloatingPointError where ||g|| is not finite.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm}, expected a positive number.")
     held = [(p, p.grad) for p in parameters if p.grad is not None]
-    norm = math.sqrt(math.fsum(float(np.square(g, dtype=np.float64).sum()) for _, g in held))
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(math.fsum(float(np.square(g, dtype=np.float64).sum()) for _, g in held))
     if not math.isfinite(norm):
         raise FloatingPointError(f"clip_grad_norm: the norm of the gradient is {norm}: the training has diverged. Lower the learning rate.")
-    scale = max_norm / (norm + 1e-6)
+    scale = float(max_norm) / (norm + 1e-6)
     if scale < 1:
         for p, g in held:
             p.grad = g * scale
@@ -154,4 +156,4 @@ def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
         raise ValueError(f"clip_grad_value: max_value={max_value}, expected a positive number.")
     for p in parameters:
         if p.grad is not None:
-            p.grad = np.clip(p.grad, -max_value, max_value)
+            p.grad = np.clip(p.grad, -float(max_value), float(max_value))

@@ -41,7 +41,7 @@ class Op(Protocol):
 
     __name__: str
     forward: Callable[..., Any]
-    rules: Any  # [i]: the rule of operand i, the one for many uses of one tensor as that operand, whether it is the only operand
+    rules: Any  # [i]: the rule of operand i, and the one for many uses of one tensor as that operand
     analytic: bool
 
     def __call__(self, *operands: Value, **settings: Any) -> Value: ...
@@ -119,7 +119,7 @@ class Node:
         Raises ValueError where nothing requires a gradient, and where L is not a number and `gradient` is missing or of another shape.
         """
         for node, g in _gradients(self, _seed("backward", self, gradient)):
-            node.grad = g if node._op is not None or node.grad is None else node.grad + g
+            node.grad = g if node._op is not None or node.grad is None else np.asarray(node.grad + g)
 
 
 def frozen(value: Value) -> Value:
@@ -151,7 +151,7 @@ def op(
 
     each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
     together: for operand i, a function that takes a list of uses `(g, output, operands, settings)` of one tensor as that operand and gives
-        the sum of their gradients, where one product is cheaper than many.
+        a list of gradients with the same sum, where one product is cheaper than many.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
 
     >>> @op(lambda g, y, x: 3 * g * x ** 2)
@@ -166,8 +166,7 @@ def op(
         wrap = _general if each or code.co_kwonlyargcount else {1: _unary, 2: _binary}.get(len(rules), _general)
         apply = cast(Op, wraps(forward)(wrap(forward)))
         apply.forward, apply.analytic = forward, analytic
-        alone = wrap is _unary  # with nothing to be broadcast against: its gradient needs no fitting
-        apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i), alone) for i, rule in enumerate(rules))
+        apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i)) for i, rule in enumerate(rules))
         return apply
 
     return define
@@ -179,8 +178,8 @@ class _Each:
     def __init__(self, each: Callable[..., Any]) -> None:
         self._each = each
 
-    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None, bool]:
-        return partial(self._each, i), None, False
+    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None]:
+        return partial(self._each, i), None
 
 
 def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -230,6 +229,7 @@ def _general(forward: Callable[..., Any]) -> Callable[..., Any]:
         if not nodes:
             return forward(*operands, **settings)
         arrays = tuple([x._data if isinstance(x, Node) else frozen(x) for x in operands])
+        settings = {key: frozen(value) if isinstance(value, np.ndarray) else value for key, value in settings.items()}
         try:
             data = forward(*arrays, **settings)
         except _USERS_ERRORS as error:
@@ -277,7 +277,6 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
     Of the nodes that wait, the newest goes first: whatever adds to its gradient was made from it, so after it, and is done.  A gradient is
     the sum of its contributions, summed once, when all are in.
     """
-    kind = y.__class__
     path = None if wanted is None else _path(y, wanted)
     done: list[tuple[Node, Value]] = []
     waiting = {y._order: [y, None, seed]}  # order -> the node, its uses to be differentiated together, contributions so far
@@ -287,7 +286,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         entry = waiting.pop(order)
         node: Any = entry[0]
         if entry[1] is not None:
-            entry += [together(uses) for together, uses in entry[1].items()]
+            entry += [_fitted(g, node._data, op) for (op, together), uses in entry[1].items() for g in together(uses)]
         g = entry[2] if len(entry) == 3 else _sum(entry)
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
@@ -305,15 +304,15 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         i = -1
         for x in node._inputs:
             i += 1
-            if x.__class__ is not kind or not x._requires_grad or (path is not None and x._order not in path):
+            if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
                 continue
-            rule, together, alone = rules[i]
+            rule, together = rules[i]
             if rule is None:
                 continue
             if together is None or create_graph:
                 contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
                 data = x._data
-                if not alone and (contribution.shape != data.shape or contribution.dtype is not data.dtype):
+                if contribution.shape != data.shape or contribution.dtype is not data.dtype:
                     contribution = _fitted(contribution, data, op)
             order = x._order
             if order in waiting:
@@ -325,7 +324,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
                 entry.append(contribution)
             else:
                 entry[1] = entry[1] or {}
-                entry[1].setdefault(together, []).append((g, output, operands, settings))
+                entry[1].setdefault((op, together), []).append((g, output, operands, settings))
     return done
 
 
@@ -366,7 +365,7 @@ def _fitted(g: Value, data: Array, op: Op) -> Value:
 def _as_recorded(node: Node) -> list[Value]:
     """The operands as the op saw them, to differentiate through: the inputs, save that a leaf rebound since stands with its old value."""
     return [
-        x if not isinstance(x, Node) or x._data is array else _recorded(x.__class__, array, True, _identity, (x,), (array,), {})
+        array if not isinstance(x, Node) else x if x._data is array else _recorded(x.__class__, array, True, _identity, (x,), (array,), {})
         for x, array in zip(node._inputs, node._arrays, strict=True)
     ]
 
@@ -429,8 +428,11 @@ def grad(y: Any, xs: Any, *, gradient: Any = None, create_graph: bool = False) -
         _now.place, _now.recording = before
     results = []
     for x in targets:
-        zeros = None if x._order in found else np.zeros_like(x._data)
-        results.append(found[x._order] if zeros is None else y.__class__(zeros) if create_graph else zeros)
+        if x._order not in found:
+            zeros = np.zeros_like(x._data)
+            results.append(y.__class__(zeros) if create_graph else zeros)
+        else:  # a target asked for twice gets two arrays
+            results.append(found[x._order] if create_graph else found[x._order].copy())
     return results if several else results[0]
 
 
@@ -456,14 +458,15 @@ class scope:
 
     def __init__(self, name: object) -> None:
         self._label = name
+        self._around: list[Place] = []
 
     def __enter__(self) -> Self:
-        self._around = _now.place
-        _now.place = (self._around, self._label)
+        self._around.append(_now.place)
+        _now.place = (_now.place, self._label)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _now.place = self._around
+        _now.place = self._around.pop()
 
 
 class step(scope):
@@ -474,4 +477,4 @@ class step(scope):
     def __init__(self, t: int) -> None:
         if t.__class__ is not int:
             raise TypeError(f"step: got {t!r}, expected a whole number, the time step.")
-        self._label = t
+        super().__init__(t)

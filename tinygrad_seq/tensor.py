@@ -32,9 +32,14 @@ class Tensor(Node):
     __hash__ = object.__hash__
 
     def __init__(self, data: Value, requires_grad: bool = False, *, dtype: Any = None, name: str | None = None) -> None:
-        array = np.asarray(data._data if isinstance(data, Node) else data, dtype=dtype)
+        try:
+            array = np.asarray(data._data if isinstance(data, Node) else data, dtype=dtype)
+        except ValueError as error:
+            raise TypeError(
+                f"Tensor: got a {type(data).__name__} that is no array: {error}. Expected numbers in rows of equal length."
+            ) from error
         if array.dtype.kind not in "biufc":
-            raise TypeError(f"Tensor: got {type(data).__name__} that NumPy reads as dtype {array.dtype}, expected numbers in equal rows.")
+            raise TypeError(f"Tensor: got a {type(data).__name__} that NumPy reads as dtype {array.dtype}, expected numbers.")
         super().__init__(np.asarray(frozen(array)), requires_grad, name)
 
     # What it holds
@@ -190,7 +195,7 @@ class Tensor(Node):
     def __getitem__(self, index: Any) -> Tensor:
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, (Node, list, np.ndarray)) for part in parts):
-            parts = tuple(_plain(part) if isinstance(part, (Node, list)) else frozen(part) for part in parts)
+            parts = tuple(_index_array(part) if isinstance(part, (Node, list, np.ndarray)) else part for part in parts)
             index = parts if isinstance(index, tuple) else parts[0]
         return ops.getitem(self, index=index)
 
@@ -270,6 +275,10 @@ _TO_NUMPY = (
 
 def _plain(x: Any) -> Any:
     return x._data if isinstance(x, Node) else np.asarray(x)
+
+
+def _index_array(part: Any) -> Any:
+    return frozen(np.zeros(0, np.intp) if isinstance(part, list) and not part else _plain(part))
 
 
 def _spelled_out(args: tuple[Any, ...]) -> tuple[int, ...]:
