@@ -374,13 +374,13 @@ def training_parser() -> argparse.ArgumentParser:
     model.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="(default: %(default)s)")
     learning = parser.add_argument_group("learning")
     learning.add_argument("--text", metavar="FILE", help="a UTF-8 text, - for standard input (default: Python's language reference)")
-    learning.add_argument("--length", type=integer, default=64, metavar="T", help="time steps per update (default: %(default)s)")
+    learning.add_argument("--length", type=integer, default=32, metavar="T", help="time steps per update (default: %(default)s)")
     learning.add_argument("--batch", type=integer, default=32, metavar="N", help="streams read in parallel (default: %(default)s)")
     learning.add_argument(
-        "--steps", type=integer, default=4000, help="updates; the learning rate falls to 5%% over them (default: %(default)s)"
+        "--steps", type=integer, default=7000, help="updates; the learning rate falls to 5%% over them (default: %(default)s)"
     )
     learning.add_argument("--minutes", type=real, help="stop after this time, if the steps are not done; --resume goes on")
-    learning.add_argument("--lr", type=real, default=4e-3, help="Adam's learning rate at the start (default: %(default)s)")
+    learning.add_argument("--lr", type=real, default=5e-3, help="Adam's learning rate at the start (default: %(default)s)")
     learning.add_argument("--clip", type=real, default=1.0, metavar="NORM", help="clip the gradient to this norm (default: %(default)s)")
     learning.add_argument("--seed", type=int, default=0, help="of weights, dropout and sample (default: %(default)s)")
     sampling_options(parser.add_argument_group("the sample"))

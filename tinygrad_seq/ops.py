@@ -153,7 +153,9 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 
 def _axes(x: Value, axis: Axis) -> tuple[int, ...]:
-    return tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    if axis is None or x.ndim == 0:  # NumPy lets a single number be summed over axis 0 or -1
+        return tuple(range(x.ndim))
+    return normalize_axis_tuple(axis, x.ndim)
 
 
 def _keep(y: Value, x: Value, axis: Axis) -> Value:
@@ -222,6 +224,11 @@ def _matrices(g: Value, a: Value, b: Value) -> tuple[Value, Value, Value]:
     return g, a, b
 
 
+def _rows(x: Value) -> Value:
+    """x (..., K) as one matrix, or a vector as a matrix of one row."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _matmul_a(g: Value, y: Value, a: Value, b: Value) -> Value:
     g, _, b = _matrices(g, a, b)
     return matmul(g, b.swapaxes(-1, -2))
@@ -231,7 +238,7 @@ def _matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
     vector = b.ndim == 1
     g, a, b = _matrices(g, a, b)
     if b.ndim == 2:  # one matrix for the whole batch: the sum over the batch is part of the product
-        g, a = g.reshape(-1, g.shape[-1]), a.reshape(-1, a.shape[-1])
+        g, a = _rows(g), _rows(a)
     product = a.swapaxes(-1, -2) @ g
     return product[..., 0] if vector else product
 
@@ -243,7 +250,7 @@ def _matmul_b_together(uses: list[Any]) -> list[Array]:
         return [_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses]
     # On one thread OpenBLAS takes up to three times as long for a small result of tall factors as for the same in blocks of rows.
     rows = 128 if W.shape[1] <= 256 else 1024
-    pairs = [(a.reshape(-1, W.shape[0]), g.reshape(-1, W.shape[1])) for g, _, (a, _), _ in uses]
+    pairs = [(_rows(a), _rows(g)) for g, _, (a, _), _ in uses]
     pieces = [(a[i : i + rows], g[i : i + rows]) for a, g in pairs for i in range(0, len(a), rows)]
     total = np.zeros_like(W)
     at_once = 1 + (rows - 1) // len(pieces[0][0]) if pieces else 1
@@ -260,10 +267,10 @@ def matmul(a: Value, b: Value) -> Value:
     Raises ValueError where the inner sizes differ, or one operand is a scalar.
     """
     try:
-        if np.ndim(a) > 2 and np.ndim(b) == 2:  # one large product is faster than a batch of small ones
-            return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
+            return (_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # a Python scalar has no ndim
         raise ValueError(f"matmul: {np.shape(a)} @ {np.shape(b)}: {_mismatch(np.shape(a), np.shape(b))}") from error
 
 
@@ -318,6 +325,9 @@ def astype(x: Value, *, dtype: Any) -> Value:
 
 def _add_at(buffer: Array, index: Any, g: Array) -> None:
     """buffer[index] += g, where an element that is indexed twice gets both."""
+    if index.__class__ is int:
+        buffer[index] += g
+        return
     parts = index if isinstance(index, tuple) else (index,)
     if all([part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts]):
         part = buffer[(*parts, ...) if Ellipsis not in parts else index]  # a view, also of a single element
@@ -363,7 +373,7 @@ def _take_together(uses: list[Any]) -> list[Array]:
     """Look-ups in one table, over all time steps, are one look-up."""
     table = uses[0][2][0]
     buffer = np.zeros_like(table)
-    rows = [(np.asarray(i).ravel(), g.reshape(-1, *table.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")]
+    rows = [(np.asarray(i).ravel(), g.reshape(np.size(i), *table.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")]
     if rows:
         _add_at(buffer, np.concatenate([i for i, _ in rows]), np.concatenate([g for _, g in rows]))
     for g, _, (_, i), settings in uses:
@@ -375,6 +385,8 @@ def _take_together(uses: list[Any]) -> list[Array]:
 @op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, _plain(i)), shape=x.shape), None, together={0: _take_together})
 def take(x: Value, indices: Value, *, axis: int = 0) -> Value:
     """The slices of x at `indices` (integers of any shape) along `axis`: for a table (V, C) the look-up of an embedding, (..., C)."""
+    if x.ndim == 0:
+        raise ValueError("a single number has no slices to take.")
     return np.take(x, indices, axis=axis)
 
 

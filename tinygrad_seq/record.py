@@ -229,7 +229,9 @@ def _general(forward: Callable[..., Any]) -> Callable[..., Any]:
         if not nodes:
             return forward(*operands, **settings)
         arrays = tuple([x._data if isinstance(x, Node) else frozen(x) for x in operands])
-        settings = {key: frozen(value) if isinstance(value, np.ndarray) else value for key, value in settings.items()}
+        for key, value in settings.items():
+            if isinstance(value, np.ndarray):
+                settings[key] = frozen(value)
         try:
             data = forward(*arrays, **settings)
         except _USERS_ERRORS as error:
@@ -454,19 +456,17 @@ class no_grad(ContextDecorator):
 class scope:
     """Within `with scope("gates"):` records say that they belong to that part of the model; drawings show it as a box."""
 
-    __slots__ = ("_around", "_label")
+    __slots__ = ("_label",)
 
     def __init__(self, name: object) -> None:
         self._label = name
-        self._around: list[Place] = []
 
     def __enter__(self) -> Self:
-        self._around.append(_now.place)
         _now.place = (_now.place, self._label)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _now.place = self._around.pop()
+        _now.place = _now.place and _now.place[0]
 
 
 class step(scope):
@@ -477,4 +477,4 @@ class step(scope):
     def __init__(self, t: int) -> None:
         if t.__class__ is not int:
             raise TypeError(f"step: got {t!r}, expected a whole number, the time step.")
-        super().__init__(t)
+        self._label = t

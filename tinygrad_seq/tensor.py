@@ -193,6 +193,8 @@ class Tensor(Node):
         return ops.abs(self)
 
     def __getitem__(self, index: Any) -> Tensor:
+        if index.__class__ is int:
+            return ops.getitem(self, index=index)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, (Node, list, np.ndarray)) for part in parts):
             parts = tuple(_index_array(part) if isinstance(part, (Node, list, np.ndarray)) else part for part in parts)
