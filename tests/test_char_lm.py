@@ -188,7 +188,7 @@ def test_a_text_that_is_missing_short_or_not_utf8_is_refused(tmp_path: Path) -> 
     assert "0 characters" in refused(["--text", str(path)])
     path.write_text("abc" * 100)
     message = refused(["--text", str(path), "--out", str(tmp_path / "run")])
-    assert "too short for 32 streams of 64" in message
+    assert "too short for 32 streams of 32" in message
     assert not (tmp_path / "run").exists()
     path.write_bytes("naïve".encode("latin-1") * 100)
     assert "not UTF-8" in refused(["--text", str(path)])

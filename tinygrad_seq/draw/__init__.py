@@ -1,0 +1,61 @@
+"""draw(y): the computation graph as the textbook draws an unrolled network, steps as equal columns from left to right.
+
+The DOT text carries its own layout, so it is the same, byte for byte, wherever it is made; rendering is a separate, last step.
+A column has three bands, each of them a small layered drawing: what runs before the steps, the step itself, what gathers its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..nn import Module
+from ..tensor import Tensor
+from .dot import dot_text
+from .graph import Graph
+from .layout import lay_out
+from .render import Drawing
+
+__all__ = ["Drawing", "draw"]
+
+
+def draw(
+    y: Tensor | Sequence[Tensor],
+    *,
+    params: Module | Mapping[str, Tensor] | None = None,
+    names: Mapping[str, Any] | None = None,
+    title: str | None = None,
+    legend: bool = True,
+) -> Drawing:
+    """The computation graph of y, a Tensor or several: time steps as columns from left to right, inputs below, results above.
+
+    params: a module, or parameters by name.  names: other tensors and arrays by name, or lists of them; what is neither is ignored, so
+    that `locals()` will do.  A parameter is drawn once in each step that uses it.
+    Raises TypeError for what is not a Tensor.
+    """
+    roots: list[Any] = list(y) if isinstance(y, (list, tuple)) else [y]
+    if not roots:
+        raise TypeError("draw: got no tensors, expected a Tensor or several.")
+    for root in roots:
+        if not isinstance(root, Tensor):
+            raise TypeError(f"draw: got {type(root).__name__}, expected a Tensor, such as the loss.")
+    parameters = params.named_parameters() if isinstance(params, Module) else params or {}
+    for name, tensor in parameters.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"draw: params[{name!r}] is {type(tensor).__name__}, expected a Tensor.")
+    graph = Graph(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}))
+    lay_out(graph)
+    return Drawing(dot_text(graph, title, legend), len(graph.items))
+
+
+def _named(names: Mapping[str, Any]) -> dict[int, str]:
+    """Names by the identity of what they name; the items of a list are numbered."""
+    found: dict[int, str] = {}
+    for name, value in names.items():
+        several = value if isinstance(value, (list, tuple)) else ()
+        for key, thing in [(name, value), *((f"{name}_{i}", part) for i, part in enumerate(several))]:
+            if isinstance(thing, (Tensor, np.ndarray)):
+                found.setdefault(id(thing), key)
+    return found

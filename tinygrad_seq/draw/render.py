@@ -1,0 +1,101 @@
+"""What the user holds: a picture that can be shown, saved and rendered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import write_whole
+
+_LARGEST = 2000  # nodes: beyond it nobody can read the picture
+_NO_RENDERER = (
+    "draw: rendering needs Graphviz, and there is neither `dot` on the PATH nor pygraphviz. Either `pip install 'tinygrad_seq[draw]'`, or "
+    "install graphviz itself (apt, brew or winget install graphviz). The DOT text is in .source, and .save('graph.dot') needs neither."
+)
+
+
+class Drawing:
+    """A picture of a computation graph: shown by notebooks, saved by `save`, its DOT text in `source`."""
+
+    def __init__(self, source: str, size: int) -> None:
+        self.source = source
+        self._size = size
+
+    @property
+    def graphviz(self) -> Any:
+        """The picture as a `graphviz.Source`, for those who render it themselves."""
+        import graphviz
+
+        return graphviz.Source(self.source)
+
+    def svg(self) -> str:
+        """The picture as SVG.  Raises as `save` does."""
+        return self._rendered("svg").decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture to a file, by its suffix: .svg, .png, .pdf or .dot; a file that is there is replaced when all is done.
+
+        Raises ValueError for another suffix, and for a graph too large to be read; RuntimeError where there is no Graphviz; OSError where
+        the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in (".svg", ".png", ".pdf", ".dot"):
+            raise ValueError(f"save: {path.name!r} has suffix {path.suffix!r}, expected .svg, .png, .pdf or .dot.")
+        content = self.source.encode() if path.suffix == ".dot" else self._rendered(path.suffix[1:])
+        try:
+            write_whole(path, lambda file: file.write(content))
+        except OSError as error:
+            raise OSError(error.errno, f"save: cannot write there ({error.strerror})", str(path)) from error
+
+    def _rendered(self, format: str) -> bytes:
+        if self._size > _LARGEST:
+            raise ValueError(
+                f"draw: this graph has {self._size} nodes, and a picture of more than {_LARGEST} cannot be read. Draw fewer steps; "
+                ".source has the DOT text all the same."
+            )
+        if shutil.which("dot"):
+            return bytes(self.graphviz.pipe(format=format))
+        try:
+            import pygraphviz
+        except ImportError:
+            raise RuntimeError(_NO_RENDERER) from None
+        with _without_fontconfig_warnings():
+            return bytes(pygraphviz.AGraph(string=self.source).draw(format=format, prog="nop2"))
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        try:
+            return {"image/svg+xml": self.svg()}
+        except (RuntimeError, ValueError) as error:
+            return {"text/plain": f"{self!r}: {error}"}
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self._size} nodes>"
+
+
+@contextmanager
+def _without_fontconfig_warnings() -> Iterator[None]:
+    """Hold back what C libraries write to stderr, then pass it on without Fontconfig's warnings, which nobody can act on.
+
+    The Fontconfig in pygraphviz's wheel may be older than the system's configuration, which it then complains of.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # no stderr: nothing to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            kept = b"".join(line for line in held if not line.startswith(b"Fontconfig warning"))
+            if kept:
+                os.write(2, kept)
