@@ -267,12 +267,13 @@ def training_graph(model: CharLM, corpus: Corpus, steps: int = 4) -> Tensor:
     """The loss of the text's first `steps` characters, each time step recorded whole as the textbook draws it, and differentiated."""
     ids, text = corpus.train, corpus.vocabulary.decode(corpus.train[:steps])
     run: list[Any] = [Tensor(ids[t : t + 1], name=f"x_{t} = {text[t]!r}") for t in range(steps)]
-    for cell in model.cells:
-        run = [state.h for state in unroll(cell, run, hoist=False).states]
     losses = []
-    for t, h in enumerate(run):
-        with step(t), scope("output"):
-            losses.append(cross_entropy(h @ model.W_y + model.b_y, ids[t + 1 : t + 2]))
+    with scope(model):
+        for cell in model.cells:
+            run = [state.h for state in unroll(cell, run, hoist=False).states]
+        for t, h in enumerate(run):
+            with step(t), scope("output"):
+                losses.append(cross_entropy(h @ model.W_y + model.b_y, ids[t + 1 : t + 2]))
     total = losses[0]
     for loss in losses[1:]:
         total = total + loss

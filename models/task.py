@@ -112,7 +112,7 @@ def plot_curves(path: Path, curves: dict[str, tuple[Any, Any]], levels: dict[str
         axes.set_ylabel(y)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
-        axes.legend(frameon=False, loc="upper center", ncols=len(curves))
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.92), ncols=len(curves))
         write_whole(
             path,
             lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None),
