@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .record import Array, Node, Value, op
+from .record import Array, Node, Value, fitted, op
 
 Axis = int | tuple[int, ...] | None
 
@@ -243,21 +243,20 @@ def _matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
     return product[..., 0] if vector else product
 
 
-def _matmul_b_together(uses: list[Any]) -> list[Array]:
+def _matmul_b_together(total: Array, uses: list[Any]) -> None:
     """dL/dW = sum over t of a_t^T g_t, for a weight W that many products share: products of stacks, as few as are good for the cache."""
-    W = uses[0][2][1]
-    if W.ndim != 2:
-        return [_matmul_b(g, y, a, b) for g, y, (a, b), _ in uses]
+    if total.ndim != 2:
+        for g, y, (a, b), _ in uses:
+            total += fitted(_matmul_b(g, y, a, b), b, matmul)
+        return
     # On one thread OpenBLAS takes up to three times as long for a small result of tall factors as for the same in blocks of rows.
-    rows = 128 if W.shape[1] <= 256 else 1024
+    rows = 128 if total.shape[1] <= 256 else 1024
     pairs = [(_rows(a), _rows(g)) for g, _, (a, _), _ in uses]
     pieces = [(a[i : i + rows], g[i : i + rows]) for a, g in pairs for i in range(0, len(a), rows)]
-    total = np.zeros_like(W)
     at_once = 1 + (rows - 1) // len(pieces[0][0]) if pieces else 1
     for i in range(0, len(pieces), at_once):
         a, g = (np.concatenate(block) if len(block) > 1 else block[0] for block in zip(*pieces[i : i + at_once], strict=True))
         total += a.T @ g
-    return [total]
 
 
 @op(_matmul_a, _matmul_b, together={1: _matmul_b_together})
@@ -351,12 +350,10 @@ def _put(x: Value, *, index: Any, shape: tuple[int, ...]) -> Value:
     return buffer
 
 
-def _getitem_together(uses: list[Any]) -> list[Array]:
+def _getitem_together(total: Array, uses: list[Any]) -> None:
     """Slices of one tensor fill one buffer."""
-    buffer = np.zeros_like(uses[0][2][0])
     for g, _, _, settings in uses:
-        _add_at(buffer, settings["index"], g)
-    return [buffer]
+        _add_at(total, settings["index"], g)
 
 
 @op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), together={0: _getitem_together})
@@ -369,17 +366,16 @@ def _along(axis: int, indices: Array) -> Any:
     return (slice(None),) * axis + (indices,) if axis else indices
 
 
-def _take_together(uses: list[Any]) -> list[Array]:
-    """Look-ups in one table, over all time steps, are one look-up."""
-    table = uses[0][2][0]
-    buffer = np.zeros_like(table)
-    rows = [(np.asarray(i).ravel(), g.reshape(np.size(i), *table.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")]
-    if rows:
-        _add_at(buffer, np.concatenate([i for i, _ in rows]), np.concatenate([g for _, g in rows]))
+def _take_together(total: Array, uses: list[Any]) -> None:
+    """Look-ups in one table, over many time steps, are one look-up."""
+    along_0 = [
+        (np.asarray(i).ravel(), g.reshape(np.size(i), *total.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")
+    ]
+    if along_0:
+        _add_at(total, np.concatenate([i for i, _ in along_0]), np.concatenate([g for _, g in along_0]))
     for g, _, (_, i), settings in uses:
         if axis := settings.get("axis"):
-            _add_at(buffer, _along(axis % table.ndim, i), g)
-    return [buffer]
+            _add_at(total, _along(axis % total.ndim, i), g)
 
 
 @op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, _plain(i)), shape=x.shape), None, together={0: _take_together})

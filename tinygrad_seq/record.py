@@ -150,8 +150,8 @@ def op(
     settings keyword-only.
 
     each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
-    together: for operand i, a function that takes a list of uses `(g, output, operands, settings)` of one tensor as that operand and gives
-        a list of gradients with the same sum, where one product is cheaper than many.
+    together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of `total`, an
+        array of the operand's shape, and a list of uses `(g, output, operands, settings)`, that adds the gradients of all to the total.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
 
     >>> @op(lambda g, y, x: 3 * g * x ** 2)
@@ -273,6 +273,9 @@ def _explained(error: Exception, name: str, arrays: Sequence[Value], settings: d
     return kind(message)
 
 
+_CACHED = 1 << 18  # bytes: half of a usual second-level cache
+
+
 def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_graph: bool = False) -> list[tuple[Node, Value]]:
     """The chain rule, run backwards from y: leaves and retaining nodes, or the nodes of the orders `wanted`, each with its gradient.
 
@@ -281,15 +284,19 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
     """
     path = None if wanted is None else _path(y, wanted)
     done: list[tuple[Node, Value]] = []
-    waiting = {y._order: [y, None, seed]}  # order -> the node, its uses to be differentiated together, contributions so far
+    # By order: the node; the total of the uses that are differentiated together, and those still to come; the other contributions.
+    waiting = {y._order: [y, None, None, seed]}
     newest = [-y._order]
     while newest:
         order = -heappop(newest)
         entry = waiting.pop(order)
         node: Any = entry[0]
         if entry[1] is not None:
-            entry += [_fitted(g, node._data, op) for (op, together), uses in entry[1].items() for g in together(uses)]
-        g = entry[2] if len(entry) == 3 else _sum(entry)
+            for together, uses in entry[2].items():
+                if uses:
+                    together(entry[1], uses)
+            entry.append(entry[1])
+        g = entry[3] if len(entry) == 4 else _sum(entry)
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
             # A copy, since g may be the gradient of another tensor too.
@@ -315,18 +322,23 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
                 contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
                 data = x._data
                 if contribution.shape != data.shape or contribution.dtype is not data.dtype:
-                    contribution = _fitted(contribution, data, op)
+                    contribution = fitted(contribution, data, op)
             order = x._order
             if order in waiting:
                 entry = waiting[order]
             else:
-                entry = waiting[order] = [x, None]
+                entry = waiting[order] = [x, None, None]
                 heappush(newest, -order)
             if together is None or create_graph:
                 entry.append(contribution)
             else:
-                entry[1] = entry[1] or {}
-                entry[1].setdefault((op, together), []).append((g, output, operands, settings))
+                if entry[1] is None:
+                    entry[1], entry[2] = np.zeros_like(x._data), {}
+                uses = entry[2].setdefault(together, [])
+                uses.append((g, output, operands, settings))
+                if len(uses) * g.nbytes >= _CACHED:  # while the arrays are still near
+                    together(entry[1], uses)
+                    uses.clear()
     return done
 
 
@@ -346,13 +358,13 @@ def _path(y: Node, wanted: set[int]) -> set[int]:
 
 
 def _sum(entry: list[Any]) -> Value:
-    total = entry[2] + entry[3]
-    for contribution in entry[4:]:
+    total = entry[3] + entry[4]
+    for contribution in entry[5:]:
         total += contribution  # in place on arrays: the total is a new one
     return total
 
 
-def _fitted(g: Value, data: Array, op: Op) -> Value:
+def fitted(g: Value, data: Array, op: Op) -> Value:
     """g summed over the axes along which its operand was broadcast, in the operand's dtype."""
     shape = data.shape
     extra = len(g.shape) - len(shape)
