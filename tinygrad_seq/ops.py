@@ -207,8 +207,10 @@ def logsumexp(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x), so that no exp overflows."""
     m = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
     m = np.where(np.isfinite(m), m, 0)
+    e = np.asarray(x - m)
+    total = np.sum(np.exp(e, out=e), axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):  # the log of an empty sum is -inf
-        y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
+        y = np.log(total) + m
     return y if keepdims else y.reshape(np.delete(y.shape, _axes(x, axis)))
 
 

@@ -273,9 +273,6 @@ def _explained(error: Exception, name: str, arrays: Sequence[Value], settings: d
     return kind(message)
 
 
-_CACHED = 1 << 18  # bytes: half of a usual second-level cache
-
-
 def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_graph: bool = False) -> list[tuple[Node, Value]]:
     """The chain rule, run backwards from y: leaves and retaining nodes, or the nodes of the orders `wanted`, each with its gradient.
 
@@ -291,12 +288,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         order = -heappop(newest)
         entry = waiting.pop(order)
         node: Any = entry[0]
-        if entry[1] is not None:
-            for together, uses in entry[2].items():
-                if uses:
-                    together(entry[1], uses)
-            entry.append(entry[1])
-        g = entry[3] if len(entry) == 4 else _sum(entry)
+        g = entry[3] if len(entry) == 4 and entry[1] is None else _sum(entry)
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
             # A copy, since g may be the gradient of another tensor too.
@@ -318,28 +310,35 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             rule, together = rules[i]
             if rule is None:
                 continue
-            if together is None or create_graph:
-                contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
-                data = x._data
-                if contribution.shape != data.shape or contribution.dtype is not data.dtype:
-                    contribution = fitted(contribution, data, op)
             order = x._order
             if order in waiting:
                 entry = waiting[order]
             else:
                 entry = waiting[order] = [x, None, None]
                 heappush(newest, -order)
-            if together is None or create_graph:
-                entry.append(contribution)
-            else:
-                if entry[1] is None:
-                    entry[1], entry[2] = np.zeros_like(x._data), {}
-                uses = entry[2].setdefault(together, [])
-                uses.append((g, output, operands, settings))
-                if len(uses) * g.nbytes >= _CACHED:  # while the arrays are still near
-                    together(entry[1], uses)
-                    uses.clear()
+            if together is not None and not create_graph:
+                _put_aside(entry, together, (g, output, operands, settings))
+                continue
+            contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
+            data = x._data
+            if contribution.shape != data.shape or contribution.dtype is not data.dtype:
+                contribution = fitted(contribution, data, op)
+            entry.append(contribution)
     return done
+
+
+_CACHED = 1 << 18  # bytes: half of a usual second-level cache
+
+
+def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, ...]) -> None:
+    """Keep a use for later, when it is differentiated with others; take those that wait while their arrays are still in the cache."""
+    if entry[1] is None:
+        entry[1], entry[2] = np.zeros_like(entry[0]._data), {}
+    uses = entry[2].setdefault(together, [])
+    uses.append(use)
+    if len(uses) * use[0].nbytes >= _CACHED:
+        together(entry[1], uses)
+        uses.clear()
 
 
 def _path(y: Node, wanted: set[int]) -> set[int]:
@@ -358,6 +357,14 @@ def _path(y: Node, wanted: set[int]) -> set[int]:
 
 
 def _sum(entry: list[Any]) -> Value:
+    """The gradient of a node that waited, all contributions being in."""
+    if entry[1] is not None:
+        for together, uses in entry[2].items():
+            if uses:
+                together(entry[1], uses)
+        entry.append(entry[1])
+    if len(entry) == 4:
+        return entry[3]
     total = entry[3] + entry[4]
     for contribution in entry[5:]:
         total += contribution  # in place on arrays: the total is a new one
