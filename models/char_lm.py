@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Corpus:
         if len(text) < 100:
             raise Problem(f"{name} has {len(text)} characters; a language model needs at least 100, and some 100,000 to be worth reading.")
         self.name, self.vocabulary = name, Vocabulary(text)
+        self.opening = "".join(re.findall(r"^\s*\S+\s?", text[:20])) or text[0]  # its first word, where it has words
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         self.ids = self.vocabulary.encode(text)
         self.start = len(text) - len(text) // 10  # of the held-out part
@@ -218,7 +220,7 @@ class Training:
         config = {
             "task": "char_lm",
             "arguments": {name: getattr(self.arguments, name) for name in REMEMBERED},
-            "text": {"name": corpus.name, "sha256": corpus.sha256, "symbols": "".join(corpus.vocabulary.symbols)},
+            "text": {"name": corpus.name, "sha256": corpus.sha256, "symbols": "".join(corpus.vocabulary.symbols), "opening": corpus.opening},
             "done": self.done, "train_bits": self.train_bits, "held_out_bits": self.held_out_bits, "rng": self.rng.bit_generator.state,
         }  # fmt: skip
         checkpoint.save(path, arrays, config)
@@ -309,7 +311,7 @@ def report(training: Training, levels: dict[str, float], folder: Path) -> None:
     """Write the sample, the loss curve, the graph and the configuration; say where they are."""
     arguments, corpus = training.arguments, training.corpus
     rng = np.random.default_rng(arguments.seed)
-    prompt = arguments.prompt or first_symbol(corpus.vocabulary)
+    prompt = arguments.prompt or corpus.opening
     sample = generate(training.model, corpus.vocabulary, prompt, arguments.characters, arguments.temperature, rng)
     task.write_text(folder / "sample.txt", sample)
     task.write_text(folder / "config.json", json.dumps({name: getattr(arguments, name) for name in REMEMBERED}, indent=2) + "\n")
@@ -394,7 +396,7 @@ def training_parser() -> argparse.ArgumentParser:
 
 def sampling_options(group: Any) -> None:
     """How to write text."""
-    group.add_argument("--prompt", help="what the text begins with (default: an empty line)")
+    group.add_argument("--prompt", help="what the text begins with (default: the first word of the text learned from)")
     group.add_argument("--characters", type=task.positive(int), default=600, metavar="N", help="how many to write (default: %(default)s)")
     group.add_argument(
         "--temperature",
@@ -480,11 +482,6 @@ def check_prompt(vocabulary: Vocabulary, prompt: str | None) -> None:
             raise Problem(f"--prompt: {error}") from error
 
 
-def first_symbol(vocabulary: Vocabulary) -> str:
-    """What a text begins with that was given no prompt: an empty line, where the model knows lines."""
-    return "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
-
-
 def sample(argv: Sequence[str]) -> int:
     """Write text from a trained model to standard output."""
     parser = argparse.ArgumentParser(prog="python -m models.char_lm sample", description="Write text from a trained model.")
@@ -499,7 +496,7 @@ def sample(argv: Sequence[str]) -> int:
     model = CharLM(old["cell"], len(vocabulary), old["hidden"], old["layers"], 0.0, rng=rng, dtype=np.dtype(old["dtype"]))
     restore_model(model, arrays)
     rng = np.random.default_rng(arguments.seed)
-    prompt = arguments.prompt or first_symbol(vocabulary)
+    prompt = arguments.prompt or config["text"]["opening"]
     print(generate(model, vocabulary, prompt, arguments.characters, arguments.temperature, rng))
     return 0
 
