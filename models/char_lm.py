@@ -96,7 +96,7 @@ def read_text(source: str | None) -> tuple[str, str]:
         return "Python's language reference (pydoc_data.topics)", "\n\n".join(topics[key] for key in sorted(topics))
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-        return source, raw.decode("utf-8-sig").replace("\r\n", "\n")
+        return "standard input" if source == "-" else source, raw.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise Problem(f"cannot read {source}: {error.strerror or error}. Give a text file, or - for standard input.") from error
     except UnicodeDecodeError as error:
@@ -158,7 +158,7 @@ def generate(model: CharLM, vocabulary: Vocabulary, prompt: str, length: int, te
             if temperature == 0:
                 x = int(last.argmax())
             else:
-                p = np.asarray(softmax(last.astype(np.float64) / temperature)).cumsum()
+                p = np.asarray(softmax((last.astype(np.float64) - last.max()) / max(temperature, 1e-9))).cumsum()
                 x = int(np.searchsorted(p, rng.random() * p[-1]))
             text.append(x)
             xs = np.array([[x]])
@@ -220,7 +220,9 @@ class Training:
         config = {
             "task": "char_lm",
             "arguments": {name: getattr(self.arguments, name) for name in REMEMBERED},
-            "text": {"name": corpus.name, "sha256": corpus.sha256, "symbols": "".join(corpus.vocabulary.symbols), "opening": corpus.opening},
+            "text": {
+                "name": corpus.name, "sha256": corpus.sha256, "opening": corpus.opening, "symbols": "".join(corpus.vocabulary.symbols),
+            },
             "done": self.done, "train_bits": self.train_bits, "held_out_bits": self.held_out_bits, "rng": self.rng.bit_generator.state,
         }  # fmt: skip
         checkpoint.save(path, arrays, config)
@@ -255,7 +257,7 @@ def load_checkpoint(path: Path) -> checkpoint.Checkpoint:
     """The checkpoint in a folder, or the file itself; a Problem where it is none of this task's."""
     try:
         saved = checkpoint.load(path / CHECKPOINT if path.is_dir() else path)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise Problem(str(error)) from error
     if saved.config.get("task") != "char_lm":
         raise Problem(f"{path} is a checkpoint of {saved.config.get('task')!r}, expected one of char_lm.")
@@ -385,7 +387,7 @@ def training_parser() -> argparse.ArgumentParser:
     learning.add_argument("--minutes", type=real, help="stop after this time, if the steps are not done; --resume goes on")
     learning.add_argument("--lr", type=real, default=5e-3, help="Adam's learning rate at the start (default: %(default)s)")
     learning.add_argument("--clip", type=real, default=1.0, metavar="NORM", help="clip the gradient to this norm (default: %(default)s)")
-    learning.add_argument("--seed", type=int, default=0, help="of weights, dropout and sample (default: %(default)s)")
+    learning.add_argument("--seed", type=natural, default=0, help="of weights, dropout and sample (default: %(default)s)")
     sampling_options(parser.add_argument_group("the sample"))
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: runs/char_lm, or the next free number)")
@@ -401,9 +403,17 @@ def sampling_options(group: Any) -> None:
     group.add_argument(
         "--temperature",
         type=temperature,
-        default=0.7,
-        help="below 1 bolder, above 1 wilder, 0 the likeliest character always (default: %(default)s)",
+        default=0.6,
+        help="below 1 safer, above 1 wilder, 0 the likeliest character always (default: %(default)s)",
     )
+
+
+def natural(text: str) -> int:
+    """An argument type: a whole number, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
 
 
 def fraction(text: str) -> float:
@@ -452,7 +462,8 @@ def train(argv: Sequence[str]) -> int:
             f"\nheld out: {training.held_out_bits[-1][1]:.3f} bits per character (3-character context: {levels['3-character context']:.2f})"
         )
     if training.done < arguments.steps:
-        print(f"stopped after step {training.done} of {arguments.steps}; go on with: python -m models.char_lm --resume {folder}")
+        again = f" --text {arguments.text}" if arguments.text else ""
+        print(f"stopped after step {training.done} of {arguments.steps}; go on with: python -m models.char_lm --resume {folder}{again}")
     return status
 
 
@@ -487,7 +498,7 @@ def sample(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.char_lm sample", description="Write text from a trained model.")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FOLDER", help="of the run, or its checkpoint file")
     sampling_options(parser)
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
     arrays, config = load_checkpoint(arguments.checkpoint)
     vocabulary, old = Vocabulary(config["text"]["symbols"]), config["arguments"]

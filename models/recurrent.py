@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +39,14 @@ class Cell(Module):
         return self.recur(self.input(x), state)
 
 
-class Unrolled(NamedTuple):
+@dataclass
+class Unrolled:
     """A run of T steps: `states[t]` is the state after step t, in the order of the text; `state` the one after the last step run."""
 
     states: list[Any]
     state: Any
 
-    @property
+    @cached_property
     def outputs(self) -> Tensor:
         """h_0 ... h_(T-1): (T, N, H)."""
         return stack([state.h for state in self.states])

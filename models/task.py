@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +22,22 @@ class Problem(Exception):
 
 
 def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Run a task's main function on the command line's arguments; a Problem ends it with its message and status 2."""
+    """Run a task's main function on the command line's arguments; what the user can mend ends it with a message and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a sample may hold characters that the terminal lacks
     try:
         sys.exit(main(sys.argv[1:]))
-    except Problem as problem:
-        sys.exit(f"error: {problem}")
+    except (Problem, FloatingPointError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; what was saved stays.", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}. What was saved before stays.", file=sys.stderr)
+    sys.exit(2)
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:

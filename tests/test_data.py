@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -97,3 +98,28 @@ def test_a_missing_foreign_or_damaged_file_is_named(tmp_path: Path) -> None:
     for name in ("other.npz", "array.npy", "cut.npz"):
         with pytest.raises(ValueError, match=f"{name} is not a checkpoint"):
             checkpoint.load(tmp_path / name)
+
+
+def test_arrays_of_objects_are_refused_before_anything_is_replaced(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.npz", {"W": np.ones(3)}, {"format": "mine"})
+    with pytest.raises(TypeError, match="W has dtype object"):
+        checkpoint.save(tmp_path / "a.npz", {"W": np.array([None])}, {})
+    assert checkpoint.load(tmp_path / "a.npz").config == {"format": "mine"}
+
+
+def test_no_damage_escapes_as_another_error(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "good.npz", {"W": np.arange(50.0), "b": np.ones(3)}, {"x": 1})
+    good = (tmp_path / "good.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    for at, bit in zip(rng.integers(0, len(good), 400), rng.integers(0, 8, 400), strict=True):
+        (tmp_path / "bad.npz").write_bytes(good[:at] + bytes([good[at] ^ (1 << int(bit))]) + good[at + 1 :])
+        with contextlib.suppress(ValueError):  # a bit in the padding harms nothing
+            checkpoint.load(tmp_path / "bad.npz")
+
+
+def test_streams_end_when_iterated_and_refuse_zeros() -> None:
+    streams = Streams(np.arange(100), batch=3, length=4)
+    assert len(list(streams)) == len(streams) == 8
+    for batch, length in ((0, 4), (3, 0)):
+        with pytest.raises(ValueError, match="above 0"):
+            Streams(np.arange(100), batch, length)

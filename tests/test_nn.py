@@ -413,3 +413,12 @@ def test_dropout_draws_the_same_mask_for_float32_and_float64_and_keeps_the_dtype
 def test_dropout_needs_a_probability_below_1(p: float) -> None:
     with refused(ValueError, f"Dropout: p={p}, expected a probability in [0, 1)."):
         nn.Dropout(p, rng=rng())
+
+
+def test_a_state_of_another_kind_of_numbers_is_refused_and_nothing_is_loaded() -> None:
+    linear = nn.Linear(2, 3, rng=np.random.default_rng(0))
+    before = linear.state_dict()
+    for wrong in (np.array(["x", "y", "z"]), np.ones(3) * 1j):
+        with pytest.raises(ValueError, match=r"b is .*, expected float32"):
+            linear.load_state_dict({"W": np.ones((2, 3)), "b": wrong})
+    np.testing.assert_array_equal(linear.W.numpy(), before["W"])

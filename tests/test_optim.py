@@ -258,7 +258,7 @@ def test_a_wrong_state_is_refused_with_all_its_faults_and_changes_nothing() -> N
 
 @pytest.mark.parametrize("kind", [optim.SGD, optim.RMSProp, optim.Adam])
 def test_an_optimiser_needs_parameters_and_a_positive_learning_rate(kind: Any) -> None:
-    with refused(ValueError, f"{kind.__name__}: got no parameters."):
+    with refused(ValueError, f"{kind.__name__}: got no parameters that require gradients."):
         kind([], lr=0.1)
     for lr in (0, -0.1, float("nan")):
         with refused(ValueError, f"{kind.__name__}: lr={lr}, expected a positive number."):
@@ -382,3 +382,20 @@ def test_clip_grad_value_clips_each_element() -> None:
 def test_clipping_needs_a_positive_limit(clip: Callable[..., Any], limit: float) -> None:
     with pytest.raises(ValueError, match=rf"^{clip.__name__}: max_(norm|value)={limit}, expected a positive number\.$"):
         clip(with_gradients([1.0]), limit)
+
+
+@pytest.mark.parametrize("wrong", [lambda w: [w * 2], lambda w: [np.ones(2)], lambda w: w * 2], ids=["made", "array", "not a list"])
+def test_what_could_never_move_is_refused(wrong: Any) -> None:
+    w = Tensor([3.0, 4.0], requires_grad=True)
+    for use in (lambda ps: optim.SGD(ps, 0.1), lambda ps: optim.clip_grad_norm(ps, 1.0), lambda ps: optim.clip_grad_value(ps, 1.0)):
+        with pytest.raises(TypeError, match=r"parameters\[0\] is .*, expected a leaf Tensor"):
+            use(wrong(w))
+    with pytest.raises(ValueError, match="no parameters that require gradients"):
+        optim.SGD([Tensor([1.0])], 0.1)
+
+
+def test_a_single_tensor_is_a_list_of_one() -> None:
+    w = Tensor([3.0, 4.0], requires_grad=True)
+    (w * w).sum().backward()
+    assert optim.clip_grad_norm(w, 1.0) == 10.0
+    np.testing.assert_allclose(w.grad, [0.6, 0.8], rtol=1e-6)

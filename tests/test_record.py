@@ -1022,7 +1022,7 @@ def test_a_seed_has_the_shape_of_the_output() -> None:
 
 def test_backward_where_nothing_requires_gradients_is_an_error() -> None:
     c = Tensor([1.0, 2.0])
-    expected = "no gradient flows here: nothing that this tensor was made from has requires_grad=True."
+    expected = "no gradient flows here: it was made from nothing with requires_grad=True, or under no_grad(), or by detach()."
     with refused(ValueError, f"backward: {expected}"):
         (c * c).sum().backward()
     with refused(ValueError, f"backward: {expected}"):
@@ -1139,3 +1139,29 @@ def test_importing_the_package_imports_neither_graphviz_nor_matplotlib_nor_hypot
     )
     assert done.stdout == "[]\n"
     assert done.stderr == ""
+
+
+def test_a_list_or_tuple_given_as_a_setting_can_change_afterwards() -> None:
+    x, i, a, axes = leaf(1.0, 2.0, 3.0), [0, 1], np.array([0, 1]), [1, 2, 0]
+    m = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    c = Tensor(np.arange(24.0).reshape(2, 3, 4), requires_grad=True)
+    y, z, u = tg.getitem(x, index=i), tg.getitem(m, index=(a, 0)), tg.transpose(c, axes=axes)
+    i[0], a[0], axes[:] = 2, 2, [0, 1, 2]
+    same(grad(y.sum(), x), np.array([1.0, 1.0, 0.0]))
+    same(grad(z.sum(), m), np.array([[1.0, 0], [1, 0], [0, 0]]))
+    same(grad((u * u).sum(), c), 2 * c.numpy())
+
+
+@pytest.mark.parametrize("index", [True, False, (None, True), (True, 0)])
+def test_a_boolean_as_an_index_adds_an_axis_and_loses_no_gradient(index: Any) -> None:
+    x = leaf(1.0, 2.0, 3.0)
+    expected = np.zeros(3)
+    np.add.at(expected, index, 1.0)
+    same(grad(x[index].sum(), x), expected)
+
+
+def test_concat_of_many_pieces_gives_each_its_own_gradient() -> None:
+    pieces = [leaf(*np.arange(1.0, i % 3 + 2)) for i in range(100)]
+    whole = tg.concat(pieces)
+    for piece, g in zip(pieces, grad((whole * whole).sum(), pieces), strict=True):
+        same(g, 2 * piece.numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Streams:
     """
 
     def __init__(self, sequence: Array, batch: int, length: int) -> None:
+        if batch < 1 or length < 1:
+            raise ValueError(f"Streams: batch={batch}, length={length}, expected numbers above 0.")
         each = (len(sequence) - 1) // batch
         self.batches = each // length
         if self.batches < 1:
@@ -51,6 +53,12 @@ class Streams:
         self.length = length
         self._inputs = sequence[: each * batch].reshape(batch, each).T
         self._targets = sequence[1 : each * batch + 1].reshape(batch, each).T
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        return (self[i] for i in range(self.batches))
 
     def __getitem__(self, i: int) -> tuple[Array, Array]:
         start = i % self.batches * self.length

@@ -81,6 +81,11 @@ class Module:
             for name, parameter in parameters.items()
             if name in arrays and arrays[name].shape != parameter.shape
         ]
+        faults += [
+            f"{name} is {arrays[name].dtype}, expected {parameter.dtype}"
+            for name, parameter in parameters.items()
+            if name in arrays and arrays[name].dtype.kind not in "biuf"
+        ]
         if faults:
             raise ValueError(f"load_state_dict: this state is not one of this {type(self).__name__}: {'; '.join(faults)}.")
         for name, parameter in parameters.items():

@@ -205,6 +205,7 @@ def min(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
 @op(lambda g, y, x, *, axis=None, keepdims=False: _keep(g, x, axis) * exp(x - _keep(y, x, axis)))
 def logsumexp(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x), so that no exp overflows."""
+    x = x if x.dtype.kind in "fc" else x.astype(float)
     m = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
     m = np.where(np.isfinite(m), m, 0)
     e = np.asarray(x - m)
@@ -330,7 +331,12 @@ def _add_at(buffer: Array, index: Any, g: Array) -> None:
         buffer[index] += g
         return
     parts = index if isinstance(index, tuple) else (index,)
-    if all([part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts]):
+    if all(
+        [
+            part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and part is not True and part is not False)
+            for part in parts
+        ]
+    ):
         part = buffer[(*parts, ...) if Ellipsis not in parts else index]  # a view, also of a single element
         part += g
     elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
@@ -388,26 +394,33 @@ def take(x: Value, indices: Value, *, axis: int = 0) -> Value:
     return np.take(x, indices, axis=axis)
 
 
-def _concat_rule(i: int, g: Value, y: Value, *xs: Value, axis: int = 0) -> Value:
-    start = 0
-    for x in xs[:i]:
-        start += x.shape[axis]
-    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + xs[i].shape[axis]),)]
+def _concat_rule(i: int, g: Value, y: Value, *xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
+    edges = edges or _edges(xs, axis)
+    return g[(slice(None),) * (axis % g.ndim) + (slice(edges[i], edges[i + 1]),)]
 
 
-@op(each=_concat_rule)
-def _concat(*xs: Value, axis: int = 0) -> Value:
+def _edges(xs: Sequence[Value], axis: int) -> tuple[int, ...]:
+    """Where each of xs begins in their concatenation, and where the last ends."""
+    return (0, *itertools.accumulate(np.shape(x)[axis] if isinstance(x, (list, tuple)) else x.shape[axis] for x in xs))
+
+
+@op(each=_concat_rule, name="concat")
+def _concat(*xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
     return np.concatenate(xs, axis=axis)
 
 
-@op(each=lambda i, g, y, *xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)])
+@op(each=lambda i, g, y, *xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)], name="stack")
 def _stack(*xs: Value, axis: int = 0) -> Value:
     return np.stack(xs, axis=axis)
 
 
 def concat(xs: Sequence[Value], axis: int = 0) -> Value:
     """The tensors xs, whose other sizes agree, one after the other along `axis`."""
-    return _concat(*xs, axis=axis)
+    try:
+        edges = _edges(xs, axis)
+    except IndexError:
+        raise ValueError(f"concat: axis {axis} is none of the axes of {[np.shape(x) for x in xs]}; stack makes a new one.") from None
+    return _concat(*xs, axis=axis, edges=edges)
 
 
 def stack(xs: Sequence[Value], axis: int = 0) -> Value:
@@ -424,7 +437,7 @@ def split(x: Value, sections: int | Sequence[int], axis: int = 0) -> list[Value]
     Raises ValueError where the size is no multiple of the number of sections.
     """
     size = x.shape[axis]
-    if isinstance(sections, int):
+    if isinstance(sections, (int, np.integer)):
         if sections < 1 or size % sections:
             raise ValueError(f"split: axis {axis} of shape {x.shape} has size {size}, which {sections} equal sections do not divide.")
         sections = range(size // sections, size, size // sections) if size else [0] * (sections - 1)
@@ -451,7 +464,12 @@ def cross_entropy(logits: Value, targets: Value, mask: Value = None, reduction: 
     Raises TypeError for targets that are not integers, ValueError for shapes that do not match, a class outside [0, K), a mean over
     nothing.
     """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'cross_entropy: reduction={reduction!r}, expected "mean", "sum" or "none".')
     targets, mask = _checked_targets(logits.shape, targets, mask)
+    count = targets.size if mask is None else int(mask.sum())
+    if reduction == "mean" and not count:
+        raise ValueError('cross_entropy: no position counts, so there is no mean; skip this batch, or take reduction="sum".')
     losses = logsumexp(logits, axis=-1) - logits[(*np.indices(targets.shape, sparse=True), targets)]
     if mask is not None:
         losses = where(mask, losses, 0)
@@ -459,11 +477,7 @@ def cross_entropy(logits: Value, targets: Value, mask: Value = None, reduction: 
         return losses
     if reduction == "sum":
         return sum(losses)
-    if reduction != "mean":
-        raise ValueError(f'cross_entropy: reduction={reduction!r}, expected "mean", "sum" or "none".')
-    if mask is None:
-        return mean(losses)
-    return sum(losses) / int(mask.sum())
+    return mean(losses) if mask is None else sum(losses) / count
 
 
 def _plain(x: Value) -> Array:
@@ -483,6 +497,4 @@ def _checked_targets(shape: tuple[int, ...], targets: Value, mask: Value) -> tup
         targets = np.where(mask, targets, 0)
     if targets.size and not 0 <= targets.min() <= targets.max() < shape[-1]:
         raise ValueError(f"cross_entropy: targets from {targets.min()} to {targets.max()}, expected classes in [0, {shape[-1]}).")
-    if (mask if mask is not None else targets).size == 0 or (mask is not None and not mask.any()):
-        raise ValueError("cross_entropy: no position counts, so there is no mean; skip this batch.")
     return targets, mask

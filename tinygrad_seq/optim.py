@@ -11,6 +11,16 @@ from .record import Array
 from .tensor import Tensor
 
 
+def _leaves(who: str, parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, a tied one once; what is no leaf Tensor could never move, and is refused."""
+    found = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for i, p in enumerate(found):
+        if not isinstance(p, Tensor) or p._op is not None:
+            what = f"made by {p._op.__name__}" if isinstance(p, Tensor) and p._op else f"a {type(p).__name__}"
+            raise TypeError(f"{who}: parameters[{i}] is {what}, expected a leaf Tensor.")
+    return list(dict.fromkeys(found))
+
+
 class Optimizer:
     """Holds parameters and, for each, what its rule remembers between steps; subclasses write `update`.
 
@@ -20,9 +30,9 @@ class Optimizer:
     memories: tuple[str, ...] = ()  # the names of the arrays that the rule keeps for each parameter
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(dict.fromkeys(parameters))  # a tied one moves once
-        if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: got no parameters.")
+        self.parameters = _leaves(type(self).__name__, parameters)
+        if not any(p.requires_grad for p in self.parameters):
+            raise ValueError(f"{type(self).__name__}: got no parameters that require gradients.")
         if not lr > 0:
             raise ValueError(f"{type(self).__name__}: lr={lr}, expected a positive number.")
         self.lr, self.steps = lr, 0
@@ -138,7 +148,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm}, expected a positive number.")
-    held = [(p, p.grad) for p in parameters if p.grad is not None]
+    held = [(p, p.grad) for p in _leaves("clip_grad_norm", parameters) if p.grad is not None]
     with np.errstate(over="ignore"):
         norm = math.sqrt(math.fsum(float(np.square(g, dtype=np.float64).sum()) for _, g in held))
     if not math.isfinite(norm):
@@ -154,6 +164,6 @@ def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
     """Clip each element of each gradient to [-max_value, max_value]; their direction changes.  Raises ValueError for max_value <= 0."""
     if not max_value > 0:
         raise ValueError(f"clip_grad_value: max_value={max_value}, expected a positive number.")
-    for p in parameters:
+    for p in _leaves("clip_grad_value", parameters):
         if p.grad is not None:
             p.grad = np.clip(p.grad, -float(max_value), float(max_value))

@@ -136,11 +136,21 @@ def frozen(value: Value) -> Value:
     return array
 
 
+def _kept(setting: Any) -> Any:
+    """A setting as a record keeps it: nobody can write into the arrays and lists in it."""
+    if isinstance(setting, tuple):
+        return tuple([_kept(part) for part in setting])
+    if isinstance(setting, list):
+        return frozen(np.asarray(setting, dtype=None if setting else np.intp))
+    return frozen(setting) if isinstance(setting, np.ndarray) else setting
+
+
 def op(
     *rules: Callable[..., Any] | None,
     each: Callable[..., Any] | None = None,
     together: dict[int, Callable[..., Any]] | None = None,
     analytic: bool = True,
+    name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Op]:
     """Make an op of a function over plain arrays, given the gradient rule of each of its operands.
 
@@ -153,6 +163,7 @@ def op(
     together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of `total`, an
         array of the operand's shape, and a list of uses `(g, output, operands, settings)`, that adds the gradients of all to the total.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
+    name: what drawings and errors call the op, by default the function's name.
 
     >>> @op(lambda g, y, x: 3 * g * x ** 2)
     ... def cube(x):
@@ -165,7 +176,7 @@ def op(
             raise TypeError(f"op {forward.__name__}: {code.co_argcount} operands and {len(rules)} rules; give one rule, or None, for each.")
         wrap = _general if each or code.co_kwonlyargcount else {1: _unary, 2: _binary}.get(len(rules), _general)
         apply = cast(Op, wraps(forward)(wrap(forward)))
-        apply.forward, apply.analytic = forward, analytic
+        apply.forward, apply.analytic, apply.__name__ = forward, analytic, name or forward.__name__
         apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i)) for i, rule in enumerate(rules))
         return apply
 
@@ -230,8 +241,8 @@ def _general(forward: Callable[..., Any]) -> Callable[..., Any]:
             return forward(*operands, **settings)
         arrays = tuple([x._data if isinstance(x, Node) else frozen(x) for x in operands])
         for key, value in settings.items():
-            if isinstance(value, np.ndarray):
-                settings[key] = frozen(value)
+            if isinstance(value, (np.ndarray, list, tuple)):
+                settings[key] = _kept(value)
         try:
             data = forward(*arrays, **settings)
         except _USERS_ERRORS as error:
@@ -399,7 +410,9 @@ def _identity(x: Value) -> Value:
 def _seed(name: str, y: Node, gradient: Value) -> Array:
     """The gradient that backward starts from: dL/dL = 1, or what was given, checked."""
     if not y._requires_grad:
-        raise ValueError(f"{name}: no gradient flows here: nothing that this tensor was made from has requires_grad=True.")
+        raise ValueError(
+            f"{name}: no gradient flows here: it was made from nothing with requires_grad=True, or under no_grad(), or by detach()."
+        )
     if gradient is None:
         if y._data.size != 1:
             raise ValueError(
@@ -431,6 +444,8 @@ def grad(y: Any, xs: Any, *, gradient: Any = None, create_graph: bool = False) -
     An x that y does not depend on gets zeros.  `gradient`, of y's shape, says how much each element of a y that is not a number counts.
     Raises ValueError where y, or an x, does not require gradients, and where y is not a number and `gradient` is missing.
     """
+    if not isinstance(y, Node):
+        raise TypeError(f"grad: y is {type(y).__name__}, expected a Tensor.")
     several = not isinstance(xs, Node)
     targets: list[Node] = list(xs) if several else [xs]
     for i, x in enumerate(targets):
