@@ -248,3 +248,20 @@ def test_second_order_of_a_rule_that_is_not_recorded() -> None:
 
 def test_float32_may_be_left_out() -> None:
     check_gradients(lambda x: x * np.ones(1), X, float32=False)
+
+
+def test_a_transpose_missing_in_a_rule_is_told_though_shrinking_would_hide_it() -> None:
+    linear = op(lambda g, y, x, w: g @ w, lambda g, y, x, w: x.swapaxes(-1, -2) @ g)(matmul.forward)
+    for check in (check_gradients, check_op):
+        with pytest.raises(GradientError, match="the transpose of") as error:
+            check(linear, np.random.default_rng(0).standard_normal((2, 3)), np.random.default_rng(1).standard_normal((3, 3)))
+        assert error.value.operand is not None
+
+
+def test_an_input_used_for_the_output_is_told() -> None:
+    my_tanh = op(lambda g, y, x: g * (1 - x * x))(tanh.forward)
+    assert "the input x was used where the output y is meant" in (fault(my_tanh, X).cause or "")
+
+
+def test_check_op_passes_float32_on() -> None:
+    check_op(lambda x: x * np.ones(1), (3,), float32=False)

@@ -359,6 +359,7 @@ ROWS: list[Row] = [
             at(CUBE, indices=np.array([1, 1]), axis=-2),
             at(GRID, indices=np.array(1)),
             at(GRID, indices=np.zeros((0, 2), int)),
+            at(np.arange(300.0).reshape(300, 1) / 7, indices=np.array([1, 1, 255], np.uint8)),  # more rows than the dtype counts
         ),
         call=lambda ops, x, indices, **rest: ops.take(x, indices, **rest),
     ),
@@ -745,7 +746,7 @@ def ties_share_the_gradient(row: Row, ops: Any, **_: Any) -> None:
             g(lambda x, n: row.run(ops, x, n), np.array([0.0, 0.0, 0.0]), np.array([0.0, 1.0, 2.0]), u=np.ones(3))[0],
             np.array([0.0, 1.0, 0.0]),
         )
-        close(g(lambda n: row.run(ops, 0.0, n), np.array([1.0, 2.0]), u=np.ones(2))[0], np.zeros(2))
+        close(g(lambda n: row.run(ops, 0.0, n), np.array([0.0, 1.0, 2.0]), u=np.ones(3))[0], np.zeros(3))
     if row.op == "astype":
         x = Tensor(np.array([0.1, 0.2]), requires_grad=True)
         y = row.run(ops, x, dtype=np.dtype(np.float32))
@@ -753,6 +754,8 @@ def ties_share_the_gradient(row: Row, ops: Any, **_: Any) -> None:
         found = grad(y, x, gradient=np.array([0.5, 2.0]))
         assert found.dtype == np.float64
         close(found, np.array([0.5, 2.0]))
+        steps = row.run(ops, x, dtype=np.dtype(np.int64)) * np.array([2.0, 3.0])  # integers are flat between their jumps
+        close(grad(steps, x, gradient=np.ones(2)), np.zeros(2))
 
 
 PROPERTIES: list[Call] = [
