@@ -24,15 +24,15 @@ class Cell(Module):
 
     def input(self, x: Value) -> Tensor:
         """The part of the step that does not depend on the state, for one step (N, ...) or for all at once (T, N, ...)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no input method; write one.")
 
     def recur(self, a: Tensor, state: Any) -> Any:
         """The rest of the step: a = input(x_t) and the old state give the new state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no recur method; write one.")
 
     def initial_state(self, batch: int) -> Any:
         """The state before the first step, for a batch of N sequences."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no initial_state method; write one.")
 
     def forward(self, x: Value, state: Any) -> Any:
         """The whole step: x_t (N, C), or integer symbols (N), and the old state give the new state."""
