@@ -331,12 +331,8 @@ def _add_at(buffer: Array, index: Any, g: Array) -> None:
         buffer[index] += g
         return
     parts = index if isinstance(index, tuple) else (index,)
-    if all(
-        [
-            part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and part is not True and part is not False)
-            for part in parts
-        ]
-    ):
+    # True is an integer to Python, but indexes a copy; False does too, of nothing.
+    if all([part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and part is not True) for part in parts]):
         part = buffer[(*parts, ...) if Ellipsis not in parts else index]  # a view, also of a single element
         part += g
     elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
