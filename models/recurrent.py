@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
-from tinygrad_seq import Tensor, stack, step
-from tinygrad_seq.nn import Module
+from tinygrad_seq import Tensor, broadcast_to, concat, stack, step, take, where
+from tinygrad_seq.nn import Module, look_up, uniform, zeros
 from tinygrad_seq.record import Array, Value
 
 
@@ -39,6 +42,22 @@ class Cell(Module):
         return self.recur(self.input(x), state)
 
 
+def project(x: Value, W: Tensor) -> Tensor:
+    """W x for features (..., C) or for integer symbols (...), which stand for one-hot vectors; -> (..., D)."""
+    kind = x.dtype.kind if isinstance(x, Tensor) else np.asarray(x).dtype.kind
+    return look_up(W, x) if kind in "iu" else x @ W
+
+
+def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtype: Any) -> Tensor:
+    """A part of the state before the first step, (N, H): zeros, or the trained numbers (H) for each sequence."""
+    if trained is None:
+        return Tensor(np.zeros((batch, hidden), dtype), name=name)
+    return broadcast_to(trained, shape=(batch, hidden))
+
+
+# ---- the loop ------------------------------------------------------------------------------------------------------------------------
+
+
 @dataclass
 class Unrolled:
     """A run of T steps: `states[t]` is the state after step t, in the order of the text; `state` the one after the last step run."""
@@ -51,47 +70,243 @@ class Unrolled:
         """h_0 ... h_(T-1): (T, N, H)."""
         return stack([state.h for state in self.states])
 
+    @property
+    def last(self) -> Tensor:
+        """h after the last step run, (N, H): what the network makes of each whole sequence, also of the short ones in a padded batch."""
+        h: Tensor = self.state.h
+        return h
 
-def unroll(cell: Cell, xs: Value, state: Any = None, *, mask: Value = None, reverse: bool = False, hoist: bool = True) -> Unrolled:
+
+Feed = Callable[[int, Any], tuple[Any, Any] | None]
+
+
+def _loop(advance: Callable[[Any, Any], Any], feed: Feed, state: Any, order: Iterable[int], mask: Array | None = None) -> dict[int, Any]:
+    """state_t = advance(x_t, state_(t-1)), where `feed` gives x_t, and may change the state before the step, or end the run with None."""
+    states = {}
+    for t in order:
+        with step(t):
+            fed = feed(t, state)
+            if fed is None:
+                break
+            x, state = fed
+            new = advance(x, state)
+            state = new if mask is None else _carried(mask[t], new, state)
+        states[t] = state
+    return states
+
+
+def unroll(
+    cell: Cell, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None, reverse: bool = False, hoist: bool = True
+) -> Unrolled:
     """Run a cell over time: state_t = cell(x_t, state_(t-1)).  Backpropagation through time is then just `backward`.
 
     xs: features (T, N, C) or integer symbols (T, N), as a Tensor or an array, or with hoist=False a list of T steps.
-    state: the one before the first step, zeros by default.  mask: (T, N) booleans; where False, the state is carried across the step.
+    state: the one before the first step, the cell's initial state by default.
+    mask: (T, N) booleans; where False, the step does not happen, whatever xs holds there, and the state is carried across.
+    lengths: (N,) integers, each sequence's number of steps, instead of a mask; what comes after them is padding.
     reverse: run from step T-1 down to 0.  hoist: compute what does not depend on the state for all steps in one product before the
     loop; False records each step whole, as the textbook draws it.
-    Raises ValueError for no steps, a state of another batch size, or a mask that is not (T, N) booleans.
+    Raises ValueError for no steps, a state of another batch size, a mask that is not (T, N) booleans, lengths outside [1, T].
     """
-    T = len(xs)
-    if T == 0:
-        raise ValueError("unroll: xs has no time steps; give at least one.")
-    N = np.shape(xs[0])[0] if not isinstance(xs[0], Tensor) else len(xs[0])
+    T, N = _steps_and_batch(xs)
     state = cell.initial_state(N) if state is None else _checked_state(state, N)
-    mask = None if mask is None else _checked_mask(mask, (T, N))
+    mask = _checked_mask(mask, lengths, T, N)
+    if mask is not None:
+        xs = _without_padding(xs, mask)
     inputs = cell.input(xs) if hoist else xs
-    states: list[Any] = [None] * T
-    for t in reversed(range(T)) if reverse else range(T):
-        with step(t):
-            new = cell.recur(inputs[t], state) if hoist else cell(inputs[t], state)
-            state = new if mask is None else _carried(mask[t], new, state)
-        states[t] = state
-    return Unrolled(states, state)
+    order = range(T - 1, -1, -1) if reverse else range(T)
+    states = _loop(cell.recur if hoist else cell, lambda t, state: (inputs[t], state), state, order, mask)
+    return Unrolled([states[t] for t in range(T)], states[order[-1]])
+
+
+def unroll_packed(cell: Cell, xs: Value, lengths: Value, state: Any = None, *, reverse: bool = False) -> Unrolled:
+    """As `unroll` with `lengths`, but without computing the padding: the longest sequences first, the batch shrinks as others end.
+
+    Outputs, last state and gradients are those of `unroll`; `states[t]` holds the sequences that step t reaches, longest first.
+    """
+    T, N = _steps_and_batch(xs)
+    lengths = _checked_lengths(lengths, T, N)
+    longest_first = np.argsort(-lengths, kind="stable")
+    rank = np.argsort(longest_first)  # of each sequence
+    alive = np.array([(lengths > t).sum() for t in range(T)])
+    start = np.concatenate([[0], np.cumsum(alive)])  # of each step among the rows of all steps
+    rows = np.concatenate([t * N + longest_first[:n] for t, n in enumerate(alive)])
+    inputs = cell.input((xs if isinstance(xs, Tensor) else np.asarray(xs)).reshape(T * N, *np.shape(xs)[2:])[rows])
+    first = select(cell.initial_state(N) if state is None else _checked_state(state, N), longest_first)
+
+    def feed(t: int, state: Any) -> tuple[Any, Any]:
+        return inputs[start[t] : start[t + 1]], map_state(lambda part, begun: _resized(part, begun, alive[t]), state, first)
+
+    order = [t for t in (reversed(range(T)) if reverse else range(T)) if alive[t]]
+    states = _loop(cell.recur, feed, select(first, np.arange(0)) if reverse else first, order)
+    steps = [states[t] for t in sorted(states)]
+    flat = map_state(lambda *parts: concat(parts), *steps, first)  # the states after all steps, then the first ones
+    last = rank if reverse else start[lengths - 1] + rank
+    at = np.where(np.arange(T)[:, None] < lengths, start[:-1, None] + rank, start[-1] + rank if reverse else last)
+    return _Packed(steps, select(flat, last), flat.h, at)
+
+
+@dataclass
+class _Packed(Unrolled):
+    flat: Tensor
+    at: Array
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        return take(self.flat, self.at)
+
+
+def _resized(part: Tensor, begun: Tensor, rows: int) -> Tensor:
+    """The first `rows` sequences: those that ended are left out, those that begin stand as they begin."""
+    return part[:rows] if len(part) >= rows else concat([part, begun[len(part) : rows]])
+
+
+def generate(cell: Cell, feed: Feed, state: Any, steps: int) -> Unrolled:
+    """Run a cell on inputs that are made as it goes, at most `steps` of them: a decoder that reads what it wrote.
+
+    feed(t, state) gives x_t and the state to go on from, or None to stop; it may choose among the sequences, as a beam search does.
+    """
+    if steps < 1:
+        raise ValueError(f"generate: steps={steps}, expected at least one.")
+    states = list(_loop(cell, feed, state, range(steps)).values())
+    return Unrolled(states, states[-1] if states else state)
+
+
+def truncated(cell: Cell, xs: Value, state: Any = None, *, k1: int, k2: int) -> Iterator[Unrolled]:
+    """Truncated backpropagation through time, BPTT(k1, k2) (Williams & Peng 1990): the run in pieces of k1 steps.
+
+    After each piece the graph is cut k2 steps before its end, so that the gradient of a loss on the piece, taken before the next piece is
+    asked for, flows through the last k2 steps only; for k2 > k1 that window slides over steps that earlier pieces went through.
+    Weights may be updated after each piece.  Raises ValueError unless 1 <= k1 <= k2.
+    """
+    if not 1 <= k1 <= k2:
+        raise ValueError(f"truncated: k1={k1}, k2={k2}, expected 1 <= k1 <= k2: every loss needs the step it was made in.")
+    T, N = _steps_and_batch(xs)
+    state = cell.initial_state(N) if state is None else _checked_state(state, N)
+    state, before = map_state(lambda part: part * 1, state), deque[Any]()  # a copy: cutting must not reach into the caller's graph
+    before.append(state)
+    for start in range(0, T, k1):
+        run = unroll(cell, xs[start : start + k1], state)
+        before.extend(run.states)
+        while len(before) > k2 + 1:
+            before.popleft()
+        map_state(lambda part: part.detach_(), before[0])
+        yield run
+        state = run.state
+
+
+# ---- states --------------------------------------------------------------------------------------------------------------------------
+
+
+def map_state(f: Callable[..., Any], *states: Any) -> Any:
+    """f of each part of states of the same kind, as such a state: of named tuples, and of tuples of them."""
+    if not isinstance(states[0], tuple):
+        return f(*states)
+    parts = [map_state(f, *parts) for parts in zip(*states, strict=True)]
+    return type(states[0])(*parts) if hasattr(states[0], "_fields") else tuple(parts)
+
+
+def detached(state: Any) -> Any:
+    """The same numbers without history: here backpropagation through time is truncated."""
+    return map_state(lambda part: part.detach(), state)
+
+
+def select(state: Any, rows: Array) -> Any:
+    """The sequences `rows` of a state's batch."""
+    return map_state(lambda part: take(part, rows), state)
 
 
 def _carried(m: Array, new: Any, old: Any) -> Any:
-    """m * new + (1 - m) * old, in each field of the state."""
-    kept = [m[:, None].astype(part.dtype) for part in new]
-    return type(new)(*(m * a + (1 - m) * b for m, a, b in zip(kept, new, old, strict=True)))
+    """m * new + (1 - m) * old, in each part of the state."""
+    kept = m[:, None].astype(new.h.dtype)
+    return map_state(lambda a, b: kept * a + (1 - kept) * b, new, old)
+
+
+# ---- what is given -------------------------------------------------------------------------------------------------------------------
+
+
+def _steps_and_batch(xs: Value) -> tuple[int, int]:
+    T = len(xs)
+    if T == 0:
+        raise ValueError("unroll: xs has no time steps; give at least one.")
+    shape = np.shape(xs[0].data if isinstance(xs[0], Tensor) else xs[0])
+    if not shape:
+        raise ValueError(f"unroll: xs is ({T},), expected features (T, N, C) or integer symbols (T, N).")
+    return T, shape[0]
 
 
 def _checked_state(state: Any, N: int) -> Any:
-    if not isinstance(state, tuple) or any(part.shape[:1] != (N,) for part in state):
-        shapes = [getattr(part, "shape", part) for part in state]
+    parts: list[Any] = []
+    map_state(parts.append, state)
+    if not isinstance(state, tuple) or any(part.shape[:1] != (N,) for part in parts):
+        shapes = [getattr(part, "shape", part) for part in parts]
         raise ValueError(f"unroll: the state's parts are {shapes}, expected a state of the cell for a batch of {N}, (N, H) each.")
     return state
 
 
-def _checked_mask(mask: Value, shape: tuple[int, int]) -> Array:
+def _checked_lengths(lengths: Value, T: int, N: int) -> Array:
+    array = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
+    if array.dtype.kind not in "iu" or array.shape != (N,):
+        raise ValueError(f"unroll: lengths is {array.dtype} {array.shape}, expected integers ({N},), one for each sequence.")
+    if array.min(initial=1) < 1 or array.max(initial=1) > T:
+        raise ValueError(f"unroll: lengths from {array.min()} to {array.max()}, expected from 1 to {T}, the number of steps.")
+    return array.astype(np.intp)
+
+
+def _checked_mask(mask: Value, lengths: Value, T: int, N: int) -> Array | None:
+    if lengths is not None:
+        if mask is not None:
+            raise ValueError("unroll: mask and lengths say the same thing; give one of them.")
+        return np.arange(T)[:, None] < _checked_lengths(lengths, T, N)
+    if mask is None:
+        return None
     array = mask.data if isinstance(mask, Tensor) else np.asarray(mask)
-    if array.dtype != bool or array.shape != shape:
-        raise ValueError(f"unroll: mask is {array.dtype} {array.shape}, expected bool {shape}, True where a step happens.")
+    if array.dtype != bool or array.shape != (T, N):
+        raise ValueError(f"unroll: mask is {array.dtype} {array.shape}, expected bool {(T, N)}, True where a step happens.")
     return array
+
+
+def _without_padding(xs: Value, mask: Array) -> Value:
+    """xs with zeros where the mask is False, since infinities and symbols that do not exist outlive a product with 0."""
+    if isinstance(xs, list):
+        return [_without_padding(x, m) for x, m in zip(xs, mask, strict=True)]
+    array = xs.data if isinstance(xs, Tensor) else np.asarray(xs)
+    wide = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+    if not isinstance(xs, Tensor):
+        return np.where(wide, array, array.dtype.type(0))
+    return xs if np.isfinite(array).all() and array.dtype.kind not in "iu" else where(wide, xs, array.dtype.type(0))
+
+
+# ---- a cell and an output ------------------------------------------------------------------------------------------------------------
+
+
+class Output(NamedTuple):
+    """ys (T, N, D), the output at each step, and the state after the last, to go on from."""
+
+    ys: Tensor
+    state: Any
+
+
+class Network(Module):
+    """A cell under a linear output: y_t = W_y h_t + b_y.  A subclass says which cell.
+
+    xs (T, N, C) -> ys (T, N, D); W_y (H, D) and b_y (D) start from U(-1/sqrt(H), 1/sqrt(H)).
+    """
+
+    Cell: type[Any]
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, rng: Generator, dtype: Any = np.float32, **options: Any) -> None:
+        bound = 1 / np.sqrt(hidden)
+        self.cell = self.Cell(inputs, hidden, rng=rng, dtype=dtype, **options)
+        self.W_y = uniform(rng, hidden, outputs, bound=bound, dtype=dtype)
+        self.b_y = uniform(rng, outputs, bound=bound, dtype=dtype)
+
+    def forward(self, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None) -> Output:
+        """xs (T, N, C), or integer symbols (T, N), -> ys (T, N, D) and the last state; `mask` and `lengths` as for `unroll`."""
+        run = unroll(self.cell, xs, state, mask=mask, lengths=lengths)
+        return Output(run.outputs @ self.W_y + self.b_y, run.state)
+
+
+def trainable(hidden: int, dtype: Any, wanted: bool) -> Tensor | None:
+    """A part of an initial state that is learned, (H), from 0 on, or None."""
+    return zeros(hidden, dtype=dtype) if wanted else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from models.recurrent import Cell, State, unroll
+from models.recurrent import Cell, Network, State, first_state, project, trainable
 from tinygrad_seq import Tensor, tanh
-from tinygrad_seq.nn import Module, look_up, uniform
+from tinygrad_seq.nn import uniform
 from tinygrad_seq.record import Value
 
 
@@ -18,42 +18,33 @@ class RNNCell(Cell):
 
     Vectors are rows here, so the products read h W_h and x W_x: x_t (N, C), h_t (N, H), W_x (C, H), W_h (H, H), b (H).
     x_t may be integer symbols (N) instead, which stand for one-hot vectors: W_x x_t is then row x_t of W_x.
-    All weights start from U(-1/sqrt(H), 1/sqrt(H)).
+    All weights start from U(-1/sqrt(H), 1/sqrt(H)).  bias=False leaves b out; trainable_state=True learns h before the first step.
     """
 
-    def __init__(self, inputs: int, hidden: int, *, rng: Generator, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, *, bias: bool = True, trainable_state: bool = False, rng: Generator, dtype: Any = np.float32
+    ) -> None:
         bound = 1 / np.sqrt(hidden)
         self.W_x = uniform(rng, inputs, hidden, bound=bound, dtype=dtype)
         self.W_h = uniform(rng, hidden, hidden, bound=bound, dtype=dtype)
-        self.b = uniform(rng, hidden, bound=bound, dtype=dtype)
+        self.b = uniform(rng, hidden, bound=bound, dtype=dtype) if bias else None
+        self.h_0 = trainable(hidden, dtype, trainable_state)
 
     def input(self, x: Value) -> Tensor:
         """W_x x + b: (..., C), or integers (...), -> (..., H)."""
-        return project(x, self.W_x) + self.b
+        a = project(x, self.W_x)
+        return a if self.b is None else a + self.b
 
     def recur(self, a: Tensor, state: State) -> State:
         """h_t = tanh(W_h h_(t-1) + a_t), where a_t = W_x x_t + b."""
         return State(tanh(state.h @ self.W_h + a))
 
     def initial_state(self, batch: int) -> State:
-        """h = 0, (N, H)."""
-        return State(Tensor(np.zeros((batch, len(self.W_h)), self.W_h.dtype), name="h"))
+        """h = 0, or the trained one, (N, H)."""
+        return State(first_state("h", self.h_0, batch, len(self.W_h), self.W_h.dtype))
 
 
-def project(x: Value, W: Tensor) -> Tensor:
-    """W x for features (..., C) or for integer symbols (...), which stand for one-hot vectors; -> (..., H)."""
-    kind = x.dtype.kind if isinstance(x, Tensor) else np.asarray(x).dtype.kind
-    return look_up(W, x) if kind in "iu" else x @ W
-
-
-class Output(NamedTuple):
-    """ys (T, N, D), the output at each step, and the state after the last, to go on from."""
-
-    ys: Tensor
-    state: State
-
-
-class RNN(Module):
+class RNN(Network):
     """h_t = tanh(W_h h_(t-1) + W_x x_t + b), y_t = W_y h_t + b_y.
 
     xs (T, N, C) -> ys (T, N, D); W_y (H, D) and b_y (D) start as the cell's weights do.  The same network serves all the shapes of task:
@@ -85,13 +76,4 @@ class RNN(Module):
     (6, (4, 2))
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, rng: Generator, dtype: Any = np.float32) -> None:
-        bound = 1 / np.sqrt(hidden)
-        self.cell = RNNCell(inputs, hidden, rng=rng, dtype=dtype)
-        self.W_y = uniform(rng, hidden, outputs, bound=bound, dtype=dtype)
-        self.b_y = uniform(rng, outputs, bound=bound, dtype=dtype)
-
-    def forward(self, xs: Value, state: State | None = None, *, mask: Value = None) -> Output:
-        """xs (T, N, C), or integer symbols (T, N), -> ys (T, N, D) and the last state; `mask` as for `unroll`."""
-        run = unroll(self.cell, xs, state, mask=mask)
-        return Output(run.outputs @ self.W_y + self.b_y, run.state)
+    Cell = RNNCell

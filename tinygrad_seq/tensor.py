@@ -82,6 +82,12 @@ class Tensor(Node):
         """The same numbers without history: gradients stop here."""
         return type(self)(self.data)
 
+    def detach_(self) -> Self:
+        """Forget this tensor's history, in place: gradients of what was made from it stop here, and what it was made from is freed."""
+        self._op, self._inputs, self._arrays, self._settings = None, (), (), {}
+        self._requires_grad = self._retains = False
+        return self
+
     def __repr__(self) -> str:
         text = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=200)
         usual = self._data.dtype == np.float64 or self._data.dtype.kind in "bi"
