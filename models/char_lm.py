@@ -1,6 +1,6 @@
 """A character-level language model: a recurrent network that learns to write the text it reads (exercise 11.1).
 
-    python -m models.char_lm                                   train, sample, and draw; about two minutes
+    python -m models.char_lm                                   train, sample, and draw; about three minutes
     python -m models.char_lm sample --checkpoint runs/char_lm  write text from a trained model
 
 The network reads one character at a time and says how likely each character is to come next,
@@ -11,30 +11,27 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
 
 from models import task
-from models.recurrent import Cell, unroll
-from models.rnn import RNNCell
-from models.task import CHECKPOINT, Problem
-from tinygrad_seq import Tensor, checkpoint, cross_entropy, no_grad, scope, softmax, step
+from models.experiment import CELLS, Experiment, load_checkpoint, load_model
+from models.recurrent import Cell, detached, map_state, unroll
+from models.stacked import stacked
+from models.task import CHECKPOINT, Problem, fraction, natural, positive, smoothed
+from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, softmax, step
 from tinygrad_seq.data import Streams, Vocabulary
 from tinygrad_seq.nn import Dropout, Module, uniform
-from tinygrad_seq.optim import Adam, clip_grad_norm
 from tinygrad_seq.record import Array
 
-CELLS: dict[str, type[RNNCell]] = {"rnn": RNNCell}
-State = list[Any]  # of each layer
+State = tuple[Any, ...]  # of each layer
 
 
 class CharLM(Module):
@@ -43,25 +40,20 @@ class CharLM(Module):
     def __init__(
         self, cell: str, symbols: int, hidden: int, layers: int, dropout: float, *, rng: Generator, dtype: Any = np.float32
     ) -> None:
-        self.cells: list[Cell] = [CELLS[cell](hidden if i else symbols, hidden, rng=rng, dtype=dtype) for i in range(layers)]
+        self.stack = stacked(CELLS[cell], symbols, hidden, layers=layers, dropout=dropout, rng=rng, dtype=dtype)
         self.W_y = uniform(rng, hidden, symbols, bound=1 / math.sqrt(hidden), dtype=dtype)
         self.b_y = uniform(rng, symbols, bound=1 / math.sqrt(hidden), dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng)
 
+    @property
+    def cells(self) -> list[Cell]:
+        """The layers, from the lowest."""
+        return [layer for layer in self.stack.layers if isinstance(layer, Cell)]
+
     def forward(self, xs: Array, state: State | None = None) -> tuple[Tensor, State]:
         """Characters xs (T, N) -> the scores of the next ones (T, N, V), and each layer's last state, to go on from."""
-        h: Any = xs
-        last = []
-        for i, cell in enumerate(self.cells):
-            run = unroll(cell, h, state[i] if state else None)
-            h = self.dropout(run.outputs)
-            last.append(run.state)
-        return h @ self.W_y + self.b_y, last
-
-
-def detached(state: State) -> State:
-    """The same numbers without history: here backpropagation through time is truncated."""
-    return [type(layer)(*(part.detach() for part in layer)) for layer in state]
+        run = self.stack(xs, state)
+        return self.dropout(run.outputs) @ self.W_y + self.b_y, run.state
 
 
 # ---- the text ------------------------------------------------------------------------------------------------------------------------
@@ -166,104 +158,6 @@ def generate(model: CharLM, vocabulary: Vocabulary, prompt: str, length: int, te
     return vocabulary.decode(text)
 
 
-# ---- training ------------------------------------------------------------------------------------------------------------------------
-
-
-class Training:
-    """All that changes while the model learns, so that a run can stop after any step and go on as if it had not."""
-
-    def __init__(self, arguments: argparse.Namespace, corpus: Corpus) -> None:
-        self.arguments, self.corpus = arguments, corpus
-        self.rng = np.random.default_rng(arguments.seed)
-        self.model = CharLM(
-            arguments.cell, len(corpus.vocabulary), arguments.hidden, arguments.layers, arguments.dropout,
-            rng=self.rng, dtype=np.dtype(arguments.dtype),
-        )  # fmt: skip
-        self.optimizer = Adam(self.model.parameters(), lr=arguments.lr)
-        try:
-            self.streams = Streams(corpus.train, arguments.batch, arguments.length)
-        except ValueError as error:
-            raise Problem(f"{corpus.name}: {error} Or lower --batch or --length.") from error
-        self.done = 0
-        self.state: State | None = None
-        self.train_bits: list[float] = []  # after each step
-        self.held_out_bits: list[tuple[int, float]] = []  # (step, bits)
-
-    def step(self) -> None:
-        """Learn from one batch: truncated backpropagation through time, over `length` steps, the state carried on from the last batch."""
-        arguments = self.arguments
-        if self.done % self.streams.batches == 0:
-            self.state = None  # the text begins anew
-        inputs, targets = self.streams[self.done]
-        scores, state = self.model(inputs, self.state)
-        loss = cross_entropy(scores, targets)
-        self.optimizer.zero_grad()
-        loss.backward()
-        clip_grad_norm(self.optimizer.parameters, arguments.clip)
-        self.optimizer.lr = arguments.lr * max(0.05, 1 - self.done / arguments.steps)
-        self.optimizer.step()
-        self.state = detached(state)
-        self.done += 1
-        self.train_bits.append(loss.item() / math.log(2))
-
-    def evaluate(self) -> None:
-        """Note the bits per character on the held-out text."""
-        self.held_out_bits.append((self.done, held_out_bits(self.model, self.corpus)))
-
-    def save(self, path: Path) -> None:
-        """Write all of it."""
-        arrays = {f"model.{name}": a for name, a in self.model.state_dict().items()}
-        arrays |= {f"optimizer.{name}": a for name, a in self.optimizer.state_dict().items()}
-        for i, layer in enumerate(self.state or []):
-            arrays |= {f"state.{i}.{field}": part.data for field, part in zip(layer._fields, layer, strict=True)}
-        corpus = self.corpus
-        config = {
-            "task": "char_lm",
-            "arguments": {name: getattr(self.arguments, name) for name in REMEMBERED},
-            "text": {
-                "name": corpus.name, "sha256": corpus.sha256, "opening": corpus.opening, "symbols": "".join(corpus.vocabulary.symbols),
-            },
-            "done": self.done, "train_bits": self.train_bits, "held_out_bits": self.held_out_bits, "rng": self.rng.bit_generator.state,
-        }  # fmt: skip
-        checkpoint.save(path, arrays, config)
-
-    def restore(self, saved: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint of the same model and text."""
-        arrays, config = saved
-        restore_model(self.model, arrays)
-        self.optimizer.load_state_dict(_under("optimizer", arrays))
-        parts = _under("state", arrays)
-        if parts:
-            zero = [cell.initial_state(self.arguments.batch) for cell in self.model.cells]
-            self.state = [type(z)(*(Tensor(parts[f"{i}.{field}"]) for field in z._fields)) for i, z in enumerate(zero)]
-        self.done, self.train_bits = config["done"], config["train_bits"]
-        self.held_out_bits = [(step, bits) for step, bits in config["held_out_bits"]]
-        self.rng.bit_generator.state = config["rng"]
-
-
-def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
-    return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}
-
-
-def restore_model(model: CharLM, arrays: dict[str, Array]) -> None:
-    """Give the model its numbers from a checkpoint; a Problem where they are another model's."""
-    try:
-        model.load_state_dict(_under("model", arrays))
-    except ValueError as error:
-        raise Problem(f"the checkpoint holds another model: {error}") from error
-
-
-def load_checkpoint(path: Path) -> checkpoint.Checkpoint:
-    """The checkpoint in a folder, or the file itself; a Problem where it is none of this task's."""
-    try:
-        saved = checkpoint.load(path / CHECKPOINT if path.is_dir() else path)
-    except (OSError, ValueError) as error:
-        raise Problem(str(error)) from error
-    if saved.config.get("task") != "char_lm":
-        raise Problem(f"{path} is a checkpoint of {saved.config.get('task')!r}, expected one of char_lm.")
-    return saved
-
-
 # ---- what a run leaves behind --------------------------------------------------------------------------------------------------------
 
 
@@ -301,105 +195,127 @@ def draw_step(model: CharLM, corpus: Corpus, folder: Path) -> str:
     return "graph.svg   one training step, unrolled"
 
 
-def smoothed(values: Sequence[float], window: int) -> Array:
-    """The mean over the last `window` values, at each."""
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    at = np.arange(1, len(sums))
-    start = np.maximum(0, at - window)
-    return np.asarray((sums[at] - sums[start]) / (at - start))
+# ---- training ------------------------------------------------------------------------------------------------------------------------
 
 
-def report(training: Training, levels: dict[str, float], folder: Path) -> None:
-    """Write the sample, the loss curve, the graph and the configuration; say where they are."""
-    arguments, corpus = training.arguments, training.corpus
-    rng = np.random.default_rng(arguments.seed)
-    prompt = arguments.prompt or corpus.opening
-    sample = generate(training.model, corpus.vocabulary, prompt, arguments.characters, arguments.temperature, rng)
-    task.write_text(folder / "sample.txt", sample)
-    task.write_text(folder / "config.json", json.dumps({name: getattr(arguments, name) for name in REMEMBERED}, indent=2) + "\n")
-    bits = smoothed(training.train_bits, 50)
-    curves: dict[str, tuple[Any, Any]] = {
-        "training text": (np.arange(1, len(bits) + 1), bits),
-        "held-out text": ([at for at, _ in training.held_out_bits], [b for _, b in training.held_out_bits]),
-    }
-    task.plot_curves(folder / "loss.svg", curves, levels, "training step", "bits per character")
-    graph = draw_step(training.model, corpus, folder)
-    print(f"\n--- a sample, at temperature {arguments.temperature} ---\n{sample}\n---")
-    print(
-        f"\nIn {folder}:\n  sample.txt  that text\n  loss.svg    the loss curve\n  {graph}\n"
-        f"  {CHECKPOINT}  the model; python -m models.char_lm sample --checkpoint {folder}\n  config.json"
-    )
+class Training(Experiment):
+    """Truncated backpropagation through time over the text: `length` steps at once, the state carried on from batch to batch."""
 
+    name = "char_lm"
+    measure = "bits per character"
+    time = "about three minutes on two cores"
+    about = __doc__
+    defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 4400, "lr": 8e-3}
+    changeable = (*Experiment.changeable, "text", "temperature", "prompt", "characters")
 
-def learn(training: Training, folder: Path, minutes: float | None, quiet: bool) -> int:
-    """Run the steps that remain, or those that the time allows, saving as it goes; gives the exit status, 130 where Ctrl-C stopped it."""
-    from tqdm import tqdm
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """How deep, on what text, what to write."""
+        more = parser.add_argument_group("the text and its model")
+        more.add_argument("--text", metavar="FILE", help="a UTF-8 text, - for standard input (default: Python's language reference)")
+        more.add_argument("--length", type=positive(int), default=32, metavar="T", help="time steps per update (default: %(default)s)")
+        more.add_argument(
+            "--layers", type=positive(int), default=1, help="recurrent layers, one on top of the other (default: %(default)s)"
+        )
+        more.add_argument("--dropout", type=fraction, default=0.0, metavar="P", help="dropout after each layer (default: %(default)s)")
+        more.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="(default: %(default)s)")
+        sampling_options(parser.add_argument_group("the sample"))
 
-    arguments = training.arguments
-    every = max(1, arguments.steps // 20)
-    began, first = time.monotonic(), training.done
-    with (
-        task.stop_on_interrupt() as interrupted,
-        tqdm(total=arguments.steps, initial=first, unit="step", disable=quiet, dynamic_ncols=True) as bar,
-    ):
-        while training.done < arguments.steps:
-            training.step()
-            bar.update()
-            if training.done % every == 0 or training.done == arguments.steps:
-                training.evaluate()
-                training.save(folder / CHECKPOINT)
-            if training.done % 20 == 0:
-                rate = (training.done - first) * arguments.batch * arguments.length / (time.monotonic() - began)
-                held_out = f"{training.held_out_bits[-1][1]:.3f}" if training.held_out_bits else "-"
-                bar.set_postfix_str(f"bits/char {np.mean(training.train_bits[-50:]):.3f}, held out {held_out}, {rate / 1e3:.0f}k chars/s")
-            if interrupted() or (minutes is not None and time.monotonic() - began > 60 * minutes):
-                break
-        training.save(folder / CHECKPOINT)
-        return 130 if interrupted() else 0
+    def prepare(self) -> None:
+        """Read the text, make the model."""
+        arguments = self.arguments
+        self.corpus = corpus = Corpus(*read_text(arguments.text))
+        check_prompt(corpus.vocabulary, arguments.prompt)
+        self.model: CharLM = CharLM(
+            arguments.cell, len(corpus.vocabulary), arguments.hidden, arguments.layers, arguments.dropout,
+            rng=self.rng, dtype=np.dtype(arguments.dtype),
+        )  # fmt: skip
+        try:
+            self.streams = Streams(corpus.train, arguments.batch, arguments.length)
+        except ValueError as error:
+            raise Problem(f"{corpus.name}: {error} Or lower --batch or --length.") from error
+        self.state: State | None = None
+
+    def describe(self) -> list[str]:
+        """The text."""
+        return [f"text       {self.corpus.describe()}"]
+
+    def baselines(self) -> dict[str, float]:
+        """Models that count."""
+        return baselines(self.corpus)
+
+    def loss(self) -> Tensor:
+        """The cross-entropy on the next batch, in bits."""
+        if self.done % self.streams.batches == 0:
+            self.state = None  # the text begins anew
+        inputs, targets = self.streams[self.done]
+        scores, state = self.model(inputs, self.state)
+        self.state = detached(state)
+        return cross_entropy(scores, targets) / math.log(2)
+
+    def score(self) -> float:
+        """Bits per character on the held-out text."""
+        return held_out_bits(self.model, self.corpus)
+
+    def arrays(self) -> dict[str, Array]:
+        """The state that the next batch begins with."""
+        parts: list[Tensor] = []
+        map_state(parts.append, self.state or ())
+        return {str(i): part.data for i, part in enumerate(parts)}
+
+    def restore_arrays(self, arrays: dict[str, Array]) -> None:
+        """Take the state back."""
+        if arrays:
+            parts = iter([Tensor(arrays[str(i)]) for i in range(len(arrays))])
+            self.state = tuple(map_state(lambda _: next(parts), cell.initial_state(1)) for cell in self.model.cells)
+
+    def config(self) -> dict[str, Any]:
+        """Which text, and its characters."""
+        text = {"name": self.corpus.name, "sha256": self.corpus.sha256, "opening": self.corpus.opening}
+        return {"text": text | {"symbols": "".join(self.corpus.vocabulary.symbols)}}
+
+    def check_config(self, config: dict[str, Any]) -> None:
+        """A Problem where the text is another."""
+        if config["text"]["sha256"] != self.corpus.sha256:
+            raise Problem(f"the run was trained on another text ({config['text']['name']}); give the same with --text.")
+
+    def report(self, folder: Path) -> list[str]:
+        """A sample, and a training step as a picture."""
+        arguments, corpus = self.arguments, self.corpus
+        rng = np.random.default_rng(self.seed)
+        sample = generate(
+            self.model, corpus.vocabulary, arguments.prompt or corpus.opening, arguments.characters, arguments.temperature, rng
+        )
+        task.write_text(folder / "sample.txt", sample)
+        print(f"\n--- a sample, at temperature {arguments.temperature} ---\n{sample}\n---")
+        return [
+            "sample.txt  that text",
+            "loss.svg    the loss curve",
+            draw_step(self.model, corpus, folder),
+            f"{CHECKPOINT}: python -m models.char_lm sample --checkpoint {folder} writes more",
+        ]
+
+    def picture(self, folder: Path, levels: dict[str, float]) -> None:
+        """Training and held-out text have the same unit: one picture."""
+        bits = smoothed(self.losses, 50)
+        curves: dict[str, tuple[Any, Any]] = {
+            "training text": (np.arange(1, len(bits) + 1), bits),
+            "held-out text": ([at for at, _ in self.scores], [b for _, b in self.scores]),
+        }
+        task.plot_curves(folder / "loss.svg", curves, levels, "training step", "bits per character")
+
+    def again(self, folder: Path) -> str:
+        """With the text, where it was given."""
+        return super().again(folder) + (f" --text {self.arguments.text}" if self.arguments.text else "")
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------------------------
-
-MODEL_ARGUMENTS = ("cell", "hidden", "layers", "dropout", "dtype", "length", "batch", "seed")
-REMEMBERED = (*MODEL_ARGUMENTS, "text", "steps", "lr", "clip", "temperature", "prompt", "characters")
-
-
-def training_parser() -> argparse.ArgumentParser:
-    """The options of a training run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.char_lm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The default run takes about two minutes on two cores.  Ctrl-C stops after the step at hand; --resume goes on from there.",
-    )  # fmt: skip
-    integer, real = task.positive(int), task.positive(float)
-    model = parser.add_argument_group("the model")
-    model.add_argument("--cell", choices=sorted(CELLS), default="rnn", help="the recurrent cell (default: %(default)s)")
-    model.add_argument("--hidden", type=integer, default=128, metavar="H", help="size of the state (default: %(default)s)")
-    model.add_argument("--layers", type=integer, default=1, help="recurrent layers, one on top of the other (default: %(default)s)")
-    model.add_argument("--dropout", type=fraction, default=0.0, metavar="P", help="dropout after each layer (default: %(default)s)")
-    model.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="(default: %(default)s)")
-    learning = parser.add_argument_group("learning")
-    learning.add_argument("--text", metavar="FILE", help="a UTF-8 text, - for standard input (default: Python's language reference)")
-    learning.add_argument("--length", type=integer, default=32, metavar="T", help="time steps per update (default: %(default)s)")
-    learning.add_argument("--batch", type=integer, default=32, metavar="N", help="streams read in parallel (default: %(default)s)")
-    learning.add_argument(
-        "--steps", type=integer, default=7000, help="updates; the learning rate falls to 5%% over them (default: %(default)s)"
-    )
-    learning.add_argument("--minutes", type=real, help="stop after this time, if the steps are not done; --resume goes on")
-    learning.add_argument("--lr", type=real, default=5e-3, help="Adam's learning rate at the start (default: %(default)s)")
-    learning.add_argument("--clip", type=real, default=1.0, metavar="NORM", help="clip the gradient to this norm (default: %(default)s)")
-    learning.add_argument("--seed", type=natural, default=0, help="of weights, dropout and sample (default: %(default)s)")
-    sampling_options(parser.add_argument_group("the sample"))
-    output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: runs/char_lm, or the next free number)")
-    output.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with the run in this folder, exactly as if it had not stopped")
-    output.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
 
 
 def sampling_options(group: Any) -> None:
     """How to write text."""
     group.add_argument("--prompt", help="what the text begins with (default: the first word of the text learned from)")
-    group.add_argument("--characters", type=task.positive(int), default=600, metavar="N", help="how many to write (default: %(default)s)")
+    group.add_argument("--characters", type=positive(int), default=600, metavar="N", help="how many to write (default: %(default)s)")
     group.add_argument(
         "--temperature",
         type=temperature,
@@ -408,78 +324,12 @@ def sampling_options(group: Any) -> None:
     )
 
 
-def natural(text: str) -> int:
-    """An argument type: a whole number, 0 or above."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def fraction(text: str) -> float:
-    """An argument type: a number in [0, 1)."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
-
-
 def temperature(text: str) -> float:
     """An argument type: a finite number, 0 or above."""
     value = float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a temperature: 0 or above")
     return value
-
-
-def train(argv: Sequence[str]) -> int:
-    """Train, sample, draw; gives the exit status."""
-    parser = training_parser()
-    arguments = parser.parse_args(argv)
-    saved = load_checkpoint(arguments.resume) if arguments.resume else None
-    if saved:
-        arguments = resumed_arguments(parser, argv, saved)
-    corpus = Corpus(*read_text(arguments.text))
-    if saved and saved.config["text"]["sha256"] != corpus.sha256:
-        raise Problem(f"{arguments.resume} was trained on another text ({saved.config['text']['name']}); give the same with --text.")
-    check_prompt(corpus.vocabulary, arguments.prompt)
-    training = Training(arguments, corpus)
-    if saved:
-        training.restore(saved)
-        folder = arguments.resume if arguments.resume.is_dir() else arguments.resume.parent
-        task.check_writable(folder)
-    else:
-        folder = task.output_folder("char_lm", arguments.out)
-    levels = baselines(corpus)
-    print(f"text       {corpus.describe()}")
-    print(f"baselines  bits per character, held out: {', '.join(f'{name} {bits:.2f}' for name, bits in levels.items())}")
-    count = sum(p.size for p in training.model.parameters())
-    print(f"model      {arguments.cell}, {arguments.layers} x {arguments.hidden}, {count:,} parameters, {arguments.dtype}", flush=True)
-    status = learn(training, folder, arguments.minutes, arguments.quiet)
-    report(training, levels, folder)
-    if training.held_out_bits:
-        print(
-            f"\nheld out: {training.held_out_bits[-1][1]:.3f} bits per character (3-character context: {levels['3-character context']:.2f})"
-        )
-    if training.done < arguments.steps:
-        again = f" --text {arguments.text}" if arguments.text else ""
-        print(f"stopped after step {training.done} of {arguments.steps}; go on with: python -m models.char_lm --resume {folder}{again}")
-    return status
-
-
-def resumed_arguments(parser: argparse.ArgumentParser, argv: Sequence[str], saved: checkpoint.Checkpoint) -> argparse.Namespace:
-    """The arguments of the run that goes on, with what the command line changes; a Problem where that would be another model."""
-    old = saved.config["arguments"]
-    parser.set_defaults(**old)
-    arguments = parser.parse_args(argv)
-    for name in MODEL_ARGUMENTS:
-        if getattr(arguments, name) != old[name]:
-            raise Problem(
-                f"--{name} {getattr(arguments, name)} contradicts the checkpoint, which has {old[name]}; leave it out, or start anew."
-            )
-    if arguments.out is not None:
-        raise Problem("--resume writes into the folder that it resumes; leave --out out.")
-    return arguments
 
 
 def check_prompt(vocabulary: Vocabulary, prompt: str | None) -> None:
@@ -500,12 +350,12 @@ def sample(argv: Sequence[str]) -> int:
     sampling_options(parser)
     parser.add_argument("--seed", type=natural, default=0, help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
-    arrays, config = load_checkpoint(arguments.checkpoint)
+    arrays, config = load_checkpoint("char_lm", arguments.checkpoint)
     vocabulary, old = Vocabulary(config["text"]["symbols"]), config["arguments"]
     check_prompt(vocabulary, arguments.prompt)
     rng = np.random.default_rng(arguments.seed)
     model = CharLM(old["cell"], len(vocabulary), old["hidden"], old["layers"], 0.0, rng=rng, dtype=np.dtype(old["dtype"]))
-    restore_model(model, arrays)
+    load_model(model, arrays)
     rng = np.random.default_rng(arguments.seed)
     prompt = arguments.prompt or config["text"]["opening"]
     print(generate(model, vocabulary, prompt, arguments.characters, arguments.temperature, rng))
@@ -514,7 +364,7 @@ def sample(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """`sample ...`, or the options of a training run."""
-    return sample(argv[1:]) if argv[:1] == ["sample"] else train(argv)
+    return sample(argv[1:]) if argv[:1] == ["sample"] else Training.main(argv)
 
 
 if __name__ == "__main__":

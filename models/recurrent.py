@@ -131,7 +131,8 @@ def unroll_packed(cell: Cell, xs: Value, lengths: Value, state: Any = None, *, r
     alive = np.array([(lengths > t).sum() for t in range(T)])
     start = np.concatenate([[0], np.cumsum(alive)])  # of each step among the rows of all steps
     rows = np.concatenate([t * N + longest_first[:n] for t, n in enumerate(alive)])
-    inputs = cell.input((xs if isinstance(xs, Tensor) else np.asarray(xs)).reshape(T * N, *np.shape(xs)[2:])[rows])
+    xs = xs if isinstance(xs, Tensor) else np.asarray(xs)
+    inputs = cell.input(xs.reshape(T * N, *xs.shape[2:])[rows])
     first = select(cell.initial_state(N) if state is None else _checked_state(state, N), longest_first)
 
     def feed(t: int, state: Any) -> tuple[Any, Any]:

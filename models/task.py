@@ -1,4 +1,4 @@
-"""What the tasks share: output folders, stopping cleanly, pictures of curves."""
+"""What the tasks share: arguments, output folders, stopping cleanly, pictures of curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from tinygrad_seq.checkpoint import write_whole
+from tinygrad_seq.record import Array
 
 CHECKPOINT = "checkpoint.npz"
 
@@ -104,26 +107,65 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def plot_curves(path: Path, curves: dict[str, tuple[Any, Any]], levels: dict[str, float], x: str, y: str) -> None:
-    """Draw curves {label: (xs, ys)} and, as dashed lines, the levels that give them a meaning, into a picture file."""
+def natural(text: str) -> int:
+    """An argument type: a whole number, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def fraction(text: str) -> float:
+    """An argument type: a number in [0, 1)."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
+    return value
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------------------------
+
+
+def smoothed(values: Sequence[float], window: int) -> Array:
+    """The mean over the last `window` values, at each."""
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    at = np.arange(1, len(sums))
+    start = np.maximum(0, at - window)
+    return np.asarray((sums[at] - sums[start]) / (at - start))
+
+
+@contextmanager
+def picture(path: Path, width: float = 8, height: float = 4.5) -> Iterator[Any]:
+    """A matplotlib figure, written whole into `path`, the same bytes each time, when the block ends."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "tinygrad_seq", "font.size": 10}):
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
+    with mpl.rc_context({"svg.hashsalt": "tinygrad_seq", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=metadata))
+
+
+def draw_levels(axes: Any, levels: dict[str, float]) -> None:
+    """Baselines as dashed lines, each with its name."""
+    for label, level in levels.items():
+        axes.axhline(level, color="0.45", linestyle=(0, (5, 4)), linewidth=0.9)
+        axes.annotate(f"{label}  {level:.2f}", (1, level), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="right", color="0.35", fontsize=9)  # fmt: skip
+
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe & Ito 2008, for all eyes
+
+
+def plot_curves(path: Path, curves: dict[str, tuple[Any, Any]], levels: dict[str, float], x: str, y: str) -> None:
+    """Draw curves {label: (xs, ys)} and, as dashed lines, the levels that give them a meaning, into a picture file."""
+    with picture(path) as figure:
         axes = figure.add_subplot()
         for (label, (xs, ys)), (colour, width) in zip(curves.items(), (("#9ecae1", 1.0), ("#08519c", 2.2), ("#d95f02", 2.2)), strict=False):
             axes.plot(xs, ys, label=label, color=colour, linewidth=width)
-        for label, level in levels.items():
-            axes.axhline(level, color="0.45", linestyle=(0, (5, 4)), linewidth=0.9)
-            axes.annotate(f"{label}  {level:.2f}", (1, level), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                          ha="right", color="0.35", fontsize=9)  # fmt: skip
+        draw_levels(axes, levels)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.92), ncols=len(curves))
-        write_whole(
-            path,
-            lambda file: figure.savefig(file, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None),
-        )

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from models import char_lm, task
-from models.char_lm import CharLM, Corpus, Training, context_bits, generate, held_out_bits, main, smoothed, training_parser
-from models.task import CHECKPOINT, Problem
+from models.char_lm import CharLM, Corpus, Training, context_bits, generate, held_out_bits, main
+from models.experiment import load_checkpoint
+from models.task import CHECKPOINT, Problem, smoothed
 from tinygrad_seq import cross_entropy
 
 TEXT = "".join(f"line {i}: the quick brown fox jumps over {i * 7 % 13} lazy dogs.\n" for i in range(80))
@@ -49,15 +50,16 @@ def test_a_run_leaves_sample_curve_graph_checkpoint_and_configuration(
         assert words in printed
 
 
-def test_the_network_learns_a_periodic_text() -> None:
-    corpus = Corpus("abc", "abcde" * 400)
-    arguments = training_parser().parse_args(["--hidden", "16", "--length", "16", "--batch", "4", "--steps", "120", "--lr", "1e-2"])
-    training = Training(arguments, corpus)
+def test_the_network_learns_a_periodic_text(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("abcde" * 400)
+    options = ["--text", str(path), "--hidden", "16", "--length", "16", "--batch", "4", "--steps", "120", "--lr", "1e-2"]
+    training = Training(Training.parser().parse_args(options), 0)
     for _ in range(120):
         training.step()
     training.evaluate()
-    assert training.held_out_bits[-1][1] < 0.1 < training.train_bits[0]
-    assert generate(training.model, corpus.vocabulary, "c", 7, 0.0, np.random.default_rng(0)) == "cdeabcde"
+    assert training.scores[-1][1] < 0.1 < training.losses[0]
+    assert generate(training.model, training.corpus.vocabulary, "c", 7, 0.0, np.random.default_rng(0)) == "cdeabcde"
 
 
 @pytest.mark.parametrize("more", [(), ("--layers", "2", "--dropout", "0.2"), ("--dtype", "float64")])
@@ -65,9 +67,9 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(text: Path, tmp_path: 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(text, whole, *more)
     train(text, parts, "--minutes", "1e-9", *more)
-    assert char_lm.load_checkpoint(parts).config["done"] == 1
+    assert load_checkpoint("char_lm", parts).config["done"] == 1
     main(["--resume", str(parts), "--minutes", "1e-9", "--quiet"])
-    assert char_lm.load_checkpoint(parts).config["done"] == 2
+    assert load_checkpoint("char_lm", parts).config["done"] == 2
     main(["--resume", str(parts), "--quiet"])
     for name in (CHECKPOINT, "sample.txt", "loss.svg", "config.json"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
@@ -83,7 +85,7 @@ def test_ctrl_c_finishes_the_step_and_loses_nothing(text: Path, tmp_path: Path, 
 
     monkeypatch.setattr(Training, "step", interrupted)
     assert train(text, tmp_path / "run") == 130
-    assert char_lm.load_checkpoint(tmp_path / "run").config["done"] == 5
+    assert load_checkpoint("char_lm", tmp_path / "run").config["done"] == 5
     assert (tmp_path / "run" / "sample.txt").exists()
 
 
@@ -138,8 +140,9 @@ def test_held_out_bits_are_those_of_reading_on() -> None:
     assert held_out_bits(model, corpus) == pytest.approx(losses.mean() / math.log(2), rel=0.02)
 
 
-def test_the_state_is_carried_from_batch_to_batch_and_begins_anew_with_the_text() -> None:
-    training = Training(training_parser().parse_args(["--hidden", "4", "--length", "30", "--batch", "4"]), Corpus("text", TEXT))
+def test_the_state_is_carried_from_batch_to_batch_and_begins_anew_with_the_text(text: Path) -> None:
+    options = ["--text", str(text), "--hidden", "4", "--length", "30", "--batch", "4"]
+    training = Training(Training.parser().parse_args(options), 0)
     states = []
     for _ in range(training.streams.batches + 1):
         inputs, targets = training.streams[training.done]
@@ -148,7 +151,7 @@ def test_the_state_is_carried_from_batch_to_batch_and_begins_anew_with_the_text(
         expected = cross_entropy(scores, targets).item() / math.log(2)
         training.step()
         states.append(training.state)
-        assert training.train_bits[-1] == pytest.approx(expected, rel=1e-6)
+        assert training.losses[-1] == pytest.approx(expected, rel=1e-6)
     assert states[0] is not None
     assert np.abs(states[0][0].h.data).max() > 0
 
