@@ -200,7 +200,9 @@ def truncated(cell: Cell, xs: Value, state: Any = None, *, k1: int, k2: int) -> 
 
 
 def map_state(f: Callable[..., Any], *states: Any) -> Any:
-    """f of each part of states of the same kind, as such a state: of named tuples, and of tuples of them."""
+    """f of each part of states of the same kind, as such a state: of named tuples, and of tuples of them; None stays."""
+    if states[0] is None:
+        return None
     if not isinstance(states[0], tuple):
         return f(*states)
     parts = [map_state(f, *parts) for parts in zip(*states, strict=True)]
