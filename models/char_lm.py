@@ -290,12 +290,11 @@ class Training(Experiment):
         print(f"\n--- a sample, at temperature {arguments.temperature} ---\n{sample}\n---")
         return [
             "sample.txt  that text",
-            "loss.svg    the loss curve",
             draw_step(self.model, corpus, folder),
             f"{CHECKPOINT}: python -m models.char_lm sample --checkpoint {folder} writes more",
         ]
 
-    def picture(self, folder: Path, levels: dict[str, float]) -> None:
+    def picture(self, folder: Path, levels: dict[str, float]) -> str:
         """Training and held-out text have the same unit: one picture."""
         bits = smoothed(self.losses, 50)
         curves: dict[str, tuple[Any, Any]] = {
@@ -303,6 +302,7 @@ class Training(Experiment):
             "held-out text": ([at for at, _ in self.scores], [b for _, b in self.scores]),
         }
         task.plot_curves(folder / "loss.svg", curves, levels, "training step", "bits per character")
+        return "loss.svg    the loss curve"
 
     def again(self, folder: Path) -> str:
         """With the text, where it was given."""

@@ -175,14 +175,14 @@ class Experiment:
             self.save(folder / CHECKPOINT)
             return interrupted()
 
-    def picture(self, folder: Path, levels: dict[str, float]) -> None:
-        """Draw the loss and the score against the step, the baselines as dashed lines, into curve.svg."""
+    def picture(self, folder: Path, levels: dict[str, float]) -> str:
+        """Draw the loss and the score against the step, the baselines as dashed lines; gives a line that says so."""
         plot_runs(folder / "curve.svg", {f"seed {self.seed}": self}, levels)
+        return "curve.svg   the loss and the score, step by step"
 
     def finish(self, folder: Path, levels: dict[str, float]) -> None:
         """Write and print all that a run leaves behind."""
-        lines = self.report(folder)
-        self.picture(folder, levels)
+        lines = [*self.report(folder), self.picture(folder, levels)]
         write_text(folder / "config.json", json.dumps(remembered(self.arguments), indent=2) + "\n")
         files = [*lines, f"{CHECKPOINT}  the model, to go on from"]
         print(f"\nIn {folder}:\n" + "\n".join(f"  {line}" for line in files))

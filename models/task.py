@@ -64,13 +64,18 @@ def output_folder(name: str, chosen: Path | None) -> Path:
     folder = chosen or Path("runs") / name
     if chosen is None:
         number = 1
-        while (folder / CHECKPOINT).exists():
+        while _holds_run(folder):
             number += 1
             folder = Path("runs") / f"{name}-{number}"
-    elif (folder / CHECKPOINT).exists():
+    elif _holds_run(folder):
         raise Problem(f"{folder} holds a checkpoint already. Continue it with --resume {folder}, or choose another --out.")
     check_writable(folder)
     return folder
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether there is a checkpoint, or one for each of several seeds."""
+    return (folder / CHECKPOINT).exists() or any(folder.glob(f"seed-*/{CHECKPOINT}"))
 
 
 def check_writable(folder: Path) -> None:
