@@ -265,3 +265,9 @@ def test_an_input_used_for_the_output_is_told() -> None:
 
 def test_check_op_passes_float32_on() -> None:
     check_op(lambda x: x * np.ones(1), (3,), float32=False)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_directions_through_a_tenth_of_few_elements_go_through_one_at_least(seed: int) -> None:
+    x = np.linspace(0.5, 1.5, 31)
+    assert check_gradients(lambda x: abs(x).sum(), x, order=2, rng=seed, float32=False).directions == 8
