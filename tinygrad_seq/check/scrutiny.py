@@ -96,7 +96,7 @@ class Scrutiny:
         """Whether the gradients agree along random directions, every other one through a tenth of the elements."""
         x, good = self.values[k], True
         for d in range(DIRECTIONS):
-            chosen = self.rng.random(x.shape) < (1, 0.1)[d % 2]
+            chosen = np.asarray(self.rng.random(x.shape) < (1, 0.1)[d % 2])
             v = np.asarray(self.rng.standard_normal(x.shape)) * (chosen if chosen.any() else 1)
             given = float(np.sum(self.given[k] * v))
             s = self._slope(k, v, given)
