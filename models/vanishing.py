@@ -152,7 +152,7 @@ def draw(path: Path, curves: list[dict[str, dict[str, Array]]], examples: dict[s
         for axes, title in zip(panels, titles, strict=True):
             axes.axhline(1, color="0.6", linewidth=0.8)
             axes.set(yscale="log", xlabel="steps back from the loss", title=title)
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(edgecolor="none", framealpha=0.85, fontsize=8)
         panels[0].set_ylabel("gradient left, relative to the last step")
         panels[1].set_ylim(1e-16, 1e8)
         panels[2].set_ylim(1e-16, 1e8)
