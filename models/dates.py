@@ -64,8 +64,10 @@ def letters() -> Vocabulary:
 
 def draw_dates(rng: Generator, count: int, *, test: bool, language: str | None = None) -> tuple[list[str], list[str]]:
     """Dates as they are written, and in ISO 8601, of the days to learn from or of those held out."""
-    days = rng.integers(0, DAYS, 30 * count if test else 3 * count)
-    days = days[held_out(days) == test][:count]
+    days = np.empty(0, np.int64)
+    while len(days) < count:
+        more = rng.integers(0, DAYS, 15 * count if test else 2 * count)
+        days = np.concatenate([days, more[held_out(more) == test]])[:count]
     forms = [(language or LANGUAGES[rng.integers(len(LANGUAGES))], FORMATS[rng.integers(len(FORMATS))]) for _ in days]
     return [written(int(d), *form) for d, form in zip(days, forms, strict=True)], [iso(int(d)) for d in days]
 
@@ -75,12 +77,24 @@ def encoded(sources: Sequence[str]) -> tuple[Array, Array]:
     return padded([letters().encode(source) for source in sources])
 
 
-def digits_and_a_guess(source: str) -> str:
-    """A baseline that reads off the digits: the year has four, the day comes first, the month is read where it is a number, else July."""
+def month_words(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[float, int]]:
+    """For each word of known dates, how surely it means one month, and which."""
+    counts: dict[str, Array] = {}
+    for source, target in pairs:
+        for word in set(re.findall(r"[^\W\d]+", source)):
+            counts.setdefault(word, np.zeros(13))[int(target[5:7])] += 1
+    return {word: (float(c.max() / (c.sum() + 1)), int(c.argmax())) for word, c in counts.items()}
+
+
+def by_rule(source: str, months: dict[str, tuple[float, int]]) -> str:
+    """A baseline told how dates are built: the year has four digits, the day is the other number that comes first, the month is the
+    second, or else the word that means a month most surely; July where there is none."""
     numbers = re.findall(r"\d+", source)
     year = next((n for n in numbers if len(n) == 4), "2000")
-    others = [n for n in numbers if len(n) < 4]
-    return f"{year}-{int(others[1]) if len(others) > 1 else 7:02}-{int(others[0]) if others else 15:02}"
+    others = [int(n) for n in numbers if len(n) < 4]
+    known = [months[word] for word in re.findall(r"[^\W\d]+", source) if word in months]
+    month = others[1] if len(others) > 1 else max(known)[1] if known else 7
+    return f"{year}-{month:02}-{others[0] if others else 15:02}"
 
 
 def nearest(source: str, known: Sequence[tuple[set[str], str]]) -> str:
@@ -124,12 +138,14 @@ class Dates(Experiment):
                 f"           such as {', '.join(self.tests[0][:3])}"]  # fmt: skip
 
     def baselines(self) -> dict[str, float]:
-        """Reading off the digits, and the nearest of 2,000 known dates."""
-        known = [(groups(a), b) for a, b in zip(*draw_dates(np.random.default_rng([self.seed, 2]), 2000, test=False), strict=True)]
-        sources, targets = self.tests
+        """The nearest of 2,000 known dates, and rules that are told how a date is built."""
+        pairs = list(zip(*draw_dates(np.random.default_rng([self.seed, 2]), 2000, test=False), strict=True))
+        known, months = [(groups(a), b) for a, b in pairs], month_words(pairs)
+        tests = list(zip(*self.tests, strict=True))
         return {
-            "digits, month guessed": float(np.mean([digits_and_a_guess(s) == t for s, t in zip(sources, targets, strict=True)])),
-            "nearest known date": float(np.mean([nearest(s, known) == t for s, t in zip(sources[:200], targets[:200], strict=True)])),
+            "nearest known date": float(np.mean([nearest(s, known) == t for s, t in tests[:200]])),
+            "rules, month guessed": float(np.mean([by_rule(s, {}) == t for s, t in tests])),
+            "rules and month words": float(np.mean([by_rule(s, months) == t for s, t in tests])),
         }
 
     def loss(self) -> Tensor:

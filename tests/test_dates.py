@@ -18,13 +18,14 @@ from models.dates import (
     ISO,
     LANGUAGES,
     Dates,
-    digits_and_a_guess,
+    by_rule,
     draw_dates,
     groups,
     held_out,
     iso,
     letters,
     main,
+    month_words,
     nearest,
     written,
 )
@@ -73,8 +74,10 @@ def test_a_tenth_of_the_days_is_held_out() -> None:
 
 
 def test_the_baselines_read_and_remember() -> None:
-    assert digits_and_a_guess("23.8.1941") == "1941-08-23"
-    assert digits_and_a_guess("August 23, 1941") == "1941-07-23"
+    months = month_words([("23 août 1941", "1941-08-23"), ("lundi 1 mai 2000", "2000-05-01"), ("lundi 7 août 2000", "2000-08-07")])
+    assert by_rule("23.8.1941", months) == "1941-08-23"
+    assert by_rule("lundi 4 août 1947", months) == "1947-08-04"
+    assert by_rule("August 23, 1941", {}) == "1941-07-23"
     known = [(groups(source), target) for source, target in (("23 août 1941", "1941-08-23"), ("1 mai 2000", "2000-05-01"))]
     assert nearest("24 août 1941", known) == "1941-08-23"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.reversal import LETTERS, Reversal, draw_strings, held_out, reversal_pairs
-from models.task import CHECKPOINT
+from models.task import CHECKPOINT, Problem
 
 lengths, seeds = st.integers(1, 20), st.integers(0, 2**32 - 1)
 SMALL = ["--hidden", "8", "--batch", "4", "--steps", "6", "--longest", "4", "--quiet"]
@@ -63,3 +63,10 @@ def test_the_command_leaves_its_files_and_resumes_to_the_same_bytes(order: str, 
     assert {path.name for path in whole.iterdir()} == {CHECKPOINT, "config.json", "curve.svg", "lengths.txt", "lengths.svg"}
     for path in whole.iterdir():
         assert path.read_bytes() == (parts / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("options", [["--longest", "65"], ["--longest", "0"], ["--order", "sideways"]])
+def test_bad_options_are_refused(options: list[str], tmp_path: Path) -> None:
+    with pytest.raises((Problem, SystemExit)):
+        Reversal.main([*options, "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
