@@ -65,6 +65,7 @@ class Bidirectional(Module):
         """xs (T, N, C), or integer symbols (T, N); the rest as for `unroll`, or with packed=True for `unroll_packed`."""
         there, back = state or Both(None, None)
         if packed:
+            check_packed(mask, lengths)
             return BothWays(
                 unroll_packed(self.forward_cell, xs, lengths, there), unroll_packed(self.backward_cell, xs, lengths, back, reverse=True),
                 self.merge,
@@ -76,10 +77,18 @@ class Bidirectional(Module):
         )
 
 
+def check_packed(mask: Value, lengths: Value) -> None:
+    """ValueError unless there are lengths, and nothing else, to pack by."""
+    if lengths is None or mask is not None:
+        raise ValueError("packed=True takes lengths, and no mask: only what comes after the end of a sequence can be left out.")
+
+
 def merged(there: Tensor, back: Tensor, merge: Merge) -> Tensor:
     """Two tensors as one."""
     if merge == "concat":
         return concat([there, back], axis=-1)
+    if there.shape != back.shape:
+        raise ValueError(f"Bidirectional: sizes {there.shape[-1]} and {back.shape[-1]} cannot be merged by {merge}; give equal ones.")
     if merge == "product":
         return there * back
     both: Tensor = there + back

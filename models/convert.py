@@ -51,8 +51,14 @@ def load_torch(state: Mapping[str, Value], cell: Kind) -> Stacked:
             f"load_torch: unexpected {sorted(set(arrays) - names)}, missing {sorted(names - set(arrays))}; expected the state_dict of an "
             f"nn.RNN, nn.LSTM or nn.GRU without projections (proj_size)."
         )
+    dtypes = sorted({str(a.dtype) for a in arrays.values()})
+    if len(dtypes) > 1 or dtypes[0] not in ("float32", "float64"):
+        raise ValueError(f"load_torch: arrays of {', '.join(dtypes)}, expected one floating dtype, float32 or float64.")
     layers: list[Cell | Bidirectional] = []
     for i in range(depth):
+        reads, above = arrays[f"weight_ih_l{i}"].shape[-1:], (1 + both) * arrays["weight_hh_l0"].shape[-1] if i else None
+        if i and reads != (above,):
+            raise ValueError(f"load_torch: weight_ih_l{i} reads {reads[0]} numbers, expected {above}, the outputs of the layer below.")
         made = [_load_cell(arrays, f"_l{i}{end}", cell, bias) for end in (["", "_reverse"] if both else [""])]
         layers.append(Bidirectional(*made) if both else made[0])
     return Stacked(layers)
@@ -60,7 +66,7 @@ def load_torch(state: Mapping[str, Value], cell: Kind) -> Stacked:
 
 def _load_cell(arrays: dict[str, Array], suffix: str, kind: Kind, bias: bool) -> Cell:
     W_ih, W_hh = arrays["weight_ih" + suffix], arrays["weight_hh" + suffix]
-    blocks, H = len(BLOCKS[kind]), W_hh.shape[-1]
+    blocks, H = len(BLOCKS[kind]), W_hh.shape[-1] if W_hh.ndim else 0
     if W_hh.shape != (blocks * H, H) or W_ih.ndim != 2 or len(W_ih) != blocks * H:
         raise ValueError(
             f"load_torch: weight_ih{suffix} is {W_ih.shape}, weight_hh{suffix} {W_hh.shape}, expected {blocks} blocks of rows, as an "
@@ -121,6 +127,9 @@ def laid_out(net: Stacked | Bidirectional | Cell, values: dict[Tensor, Array], *
     kinds = {type(cell) for layer in layers for cell in _cells(layer)}
     if len(kinds) != 1 or not kinds <= set(CELLS.values()):
         raise ValueError(f"to_torch: cells are {sorted(kind.__name__ for kind in kinds)}, expected RNNCell, LSTMCell or GRUCell alone.")
+    shapes = {(len(_cells(layer)), len(cell.W_h), cell.b is not None) for layer in layers for cell in _cells(layer)}
+    if len(shapes) > 1:
+        raise ValueError("to_torch: PyTorch has all layers alike: of one size, with biases or without, in one direction or both.")
     kind: Any = next(name for name, cell in CELLS.items() if cell in kinds)
     out: dict[str, Array] = {}
     for i, layer in enumerate(layers):
@@ -143,7 +152,7 @@ def _cell_to_torch(cell: Any, kind: Kind, values: dict[Tensor, Array], gradients
         if not cell.reset_after:
             raise ValueError(
                 "to_torch: this GRU resets before the product, W (r ⊙ h), as the textbook and Cho et al. 2014; PyTorch resets after it, "
-                "r ⊙ (W h): another function, for which no weights agree. Train with reset_after=True."
+                "r ⊙ (W h): in general another function. Train with reset_after=True."
             )
         W_h = np.concatenate([W_h, values[cell.W]], axis=-1)
     out = {"weight_ih_l": reordered(values[cell.W_x], kind).T, "weight_hh_l": reordered(W_h, kind).T}

@@ -37,6 +37,17 @@ class Cell(Module):
         """The state before the first step, for a batch of N sequences."""
         raise NotImplementedError(f"{type(self).__name__} has no initial_state method; write one.")
 
+    def checked_state(self, state: Any, batch: int) -> Any:
+        """The state, if it is one of this cell for N sequences; else ValueError."""
+        expected = self.initial_state(batch)
+        shapes, wanted = ([getattr(part, "shape", part) for part in _parts(s)] for s in (state, expected))
+        if type(state) is not type(expected) or shapes != wanted:
+            raise ValueError(
+                f"unroll: the state is a {type(state).__name__} of {shapes}, expected a state of the cell for a batch of {batch}: "
+                f"expected {type(expected).__name__} of {wanted}."
+            )
+        return state
+
     def forward(self, x: Value, state: Any) -> Any:
         """The whole step: x_t (N, C), or integer symbols (N), and the old state give the new state."""
         return self.recur(self.input(x), state)
@@ -109,7 +120,7 @@ def unroll(
     Raises ValueError for no steps, a state of another batch size, a mask that is not (T, N) booleans, lengths outside [1, T].
     """
     T, N = _steps_and_batch(xs)
-    state = cell.initial_state(N) if state is None else _checked_state(state, N)
+    state = cell.initial_state(N) if state is None else cell.checked_state(state, N)
     mask = _checked_mask(mask, lengths, T, N)
     if mask is not None:
         xs = _without_padding(xs, mask)
@@ -133,7 +144,7 @@ def unroll_packed(cell: Cell, xs: Value, lengths: Value, state: Any = None, *, r
     rows = np.concatenate([t * N + longest_first[:n] for t, n in enumerate(alive)])
     xs = xs if isinstance(xs, Tensor) else np.asarray(xs)
     inputs = cell.input(xs.reshape(T * N, *xs.shape[2:])[rows])
-    first = select(cell.initial_state(N) if state is None else _checked_state(state, N), longest_first)
+    first = select(cell.initial_state(N) if state is None else cell.checked_state(state, N), longest_first)
 
     def feed(t: int, state: Any) -> tuple[Any, Any]:
         return inputs[start[t] : start[t + 1]], map_state(lambda part, begun: _resized(part, begun, alive[t]), state, first)
@@ -183,7 +194,7 @@ def truncated(cell: Cell, xs: Value, state: Any = None, *, k1: int, k2: int) -> 
     if not 1 <= k1 <= k2:
         raise ValueError(f"truncated: k1={k1}, k2={k2}, expected 1 <= k1 <= k2: every loss needs the step it was made in.")
     T, N = _steps_and_batch(xs)
-    state = cell.initial_state(N) if state is None else _checked_state(state, N)
+    state = cell.initial_state(N) if state is None else cell.checked_state(state, N)
     state, before = map_state(lambda part: part * 1, state), deque[Any]()  # a copy: cutting must not reach into the caller's graph
     before.append(state)
     for start in range(0, T, k1):
@@ -238,13 +249,10 @@ def _steps_and_batch(xs: Value) -> tuple[int, int]:
     return T, shape[0]
 
 
-def _checked_state(state: Any, N: int) -> Any:
+def _parts(state: Any) -> list[Any]:
     parts: list[Any] = []
     map_state(parts.append, state)
-    if not isinstance(state, tuple) or any(part.shape[:1] != (N,) for part in parts):
-        shapes = [getattr(part, "shape", part) for part in parts]
-        raise ValueError(f"unroll: the state's parts are {shapes}, expected a state of the cell for a batch of {N}, (N, H) each.")
-    return state
+    return parts
 
 
 def _checked_lengths(lengths: Value, T: int, N: int) -> Array:

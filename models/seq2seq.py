@@ -81,6 +81,13 @@ class Decoder(Cell):
         """That of a decoder which nobody told anything."""
         return self.begin(self.cell.initial_state(batch))
 
+    def checked_state(self, state: Any, batch: int) -> DecoderState:
+        """The state, if the cell's part of it is one for N sequences; else ValueError."""
+        if not isinstance(state, DecoderState):
+            raise ValueError(f"a decoder begins with the state that begin() gives, and not with a {type(state).__name__}.")
+        self.cell.checked_state(state.cell, batch)
+        return state
+
     def begin(self, cell: Any, memory: Tensor | None = None, lengths: Array | None = None) -> DecoderState:
         """The state before the first symbol: the cell's state, as an encoder left it or as made from any vector.
 

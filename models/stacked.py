@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from models.bidirectional import Bidirectional, BothWays, Merge
+from models.bidirectional import Bidirectional, BothWays, Merge, check_packed
 from models.recurrent import Cell, Unrolled, unroll, unroll_packed
 from tinygrad_seq import Tensor
 from tinygrad_seq.nn import Dropout, Module
@@ -72,7 +72,10 @@ def run_layer(
     if isinstance(layer, Bidirectional):
         run: BothWays = layer(xs, state, mask=mask, lengths=lengths, packed=packed)
         return run
-    return unroll_packed(layer, xs, lengths, state) if packed else unroll(layer, xs, state, mask=mask, lengths=lengths)
+    if packed:
+        check_packed(mask, lengths)
+        return unroll_packed(layer, xs, lengths, state)
+    return unroll(layer, xs, state, mask=mask, lengths=lengths)
 
 
 def stacked(

@@ -109,6 +109,41 @@ def test_what_pytorch_cannot_compute_is_refused() -> None:
         to_torch(LSTMCell(C, H, trainable_state=True, rng=rng))
     with pytest.raises(ValueError, match=r"\['GRUCell', 'LSTMCell'\]"):
         to_torch(Stacked([LSTMCell(C, H, rng=rng), GRUCell(H, H, rng=rng)]))
+    uneven: Any = [
+        [LSTMCell(C, H, rng=rng), LSTMCell(H, H + 1, rng=rng)],
+        [LSTMCell(C, H, rng=rng), LSTMCell(H, H, bias=False, rng=rng)],
+        [Bidirectional(RNNCell(C, H, rng=rng), RNNCell(C, H, rng=rng)), RNNCell(2 * H, H, rng=rng)],
+    ]
+    for layers in uneven:
+        with pytest.raises(ValueError, match="all layers alike"):
+            to_torch(Stacked(layers))
+
+
+def sigmoid(a: Any) -> Any:
+    return 1 / (1 + np.exp(-a))
+
+
+@KINDS
+def test_a_state_means_the_equations_that_pytorch_documents(kind: Any) -> None:
+    blocks, rng = {"rnn": 1, "lstm": 4, "gru": 3}[kind], np.random.default_rng(4)
+    shapes = {"weight_ih_l0": (blocks * H, C), "weight_hh_l0": (blocks * H, H), "bias_ih_l0": (blocks * H,), "bias_hh_l0": (blocks * H,)}
+    state = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    xs, h, c = rng.standard_normal((T, N, C)), np.zeros((N, H)), np.zeros((N, H))
+    run = load_torch(state, kind)(xs).outputs.numpy()
+    for t in range(T):
+        a = xs[t] @ state["weight_ih_l0"].T + state["bias_ih_l0"]
+        b = h @ state["weight_hh_l0"].T + state["bias_hh_l0"]
+        if kind == "rnn":
+            h = np.tanh(a + b)
+        elif kind == "lstm":
+            i, f, g, o = np.split(a + b, 4, axis=-1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        else:
+            (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3, axis=-1), np.split(b, 3, axis=-1)
+            r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
+            h = (1 - z) * np.tanh(a_n + r * b_n) + z * h
+        np.testing.assert_allclose(run[t], h, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +155,9 @@ def test_what_pytorch_cannot_compute_is_refused() -> None:
         ({"weight_hr_l0": np.zeros((2, H))}, "lstm", r"unexpected \['weight_hr_l0'\].*projections"),
         ({"weight_ih_l0": np.zeros((4 * H + 1, C))}, "lstm", "expected 4 blocks"),
         ({"bias_hh_l0": np.zeros(H)}, "lstm", "biases"),
+        ({"weight_hh_l0": np.zeros(())}, "lstm", "expected 4 blocks"),
+        ({"weight_hh_l0": np.zeros((4 * H, H), int)}, "lstm", "int64.*expected one floating dtype"),
+        ({"weight_hh_l0": np.zeros((4 * H, H), np.float32)}, "lstm", "float32.*expected one floating dtype"),
         ({"weight_hh_l0": None}, "lstm", r"missing \['weight_hh_l0'\]"),
     ],
 )
@@ -127,6 +165,13 @@ def test_a_state_of_another_architecture_is_refused(change: dict[str, Any], cell
     state = {name: a for name, a in (to_torch(network("lstm")) | change).items() if a is not None}
     with pytest.raises(ValueError, match=message):
         load_torch(state, cell)
+
+
+def test_layers_that_do_not_fit_each_other_are_refused() -> None:
+    state = to_torch(network("lstm", 2))
+    state["weight_ih_l1"] = state["weight_ih_l1"][:, :-1]
+    with pytest.raises(ValueError, match="weight_ih_l1 reads 4 numbers, expected 5"):
+        load_torch(state, "lstm")
 
 
 def test_a_single_cell_converts_like_a_network_of_one_layer() -> None:

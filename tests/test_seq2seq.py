@@ -212,6 +212,7 @@ def test_a_decoder_starts_from_a_single_vector_and_sends_it_a_gradient() -> None
         (lambda net, state: net(np.zeros((2, 2), int), TARGETS), "batch of 3"),
         (lambda net, state: Seq2Seq(GRUCell(V, H, rng=RNG), net.decoder, rng=RNG), "cells of one kind"),
         (lambda net, state: DotDecoder(RNNCell, V, H, memory=H, rng=RNG).initial_state(2), "give memory"),
+        (lambda net, state: net.decoder.forced(TARGETS, state.cell), "begin"),
         (lambda net, state: padded([]), "no sequences"),
         (lambda net, state: padded([np.array([], int)]), "empty"),
     ],
