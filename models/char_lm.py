@@ -205,7 +205,7 @@ class Training(Experiment):
     measure = "bits per character"
     time = "about three minutes on two cores"
     about = __doc__
-    defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 4400, "lr": 8e-3}
+    defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 4100, "lr": 8e-3}
     changeable = (*Experiment.changeable, "text", "temperature", "prompt", "characters")
 
     @classmethod
