@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from models.recurrent import Cell, Network, State, first_state, project, trainable
+from models.recurrent import Cell, Network, State, first_state, gate, project, trainable
 from tinygrad_seq import Tensor, sigmoid, split, tanh
 from tinygrad_seq.nn import uniform
 from tinygrad_seq.record import Value
@@ -51,8 +51,9 @@ class GRUCell(Cell):
     def recur(self, a: Tensor, state: State) -> State:
         """The equations, where a_t = W_x x_t + b."""
         h, H = state.h, len(self.W)
-        r, z = split(sigmoid(h @ self.W_h + a[:, : 2 * H]), 2, axis=-1)
-        h_tilde = tanh((r * self._past(h) if self.reset_after else (r * h) @ self.W) + a[:, 2 * H :])
+        r, z = split(h @ self.W_h + a[:, : 2 * H], 2, axis=-1)
+        r, z = gate("r", sigmoid, r), gate("z", sigmoid, z)
+        h_tilde = gate("h̃", tanh, (r * self._past(h) if self.reset_after else (r * h) @ self.W) + a[:, 2 * H :])
         return State((1 - z) * h + z * h_tilde)
 
     def _past(self, h: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from models.recurrent import Cell, Network, first_state, project, trainable
+from models.recurrent import Cell, Network, first_state, gate, project, trainable
 from tinygrad_seq import Tensor, sigmoid, split, tanh
 from tinygrad_seq.nn import uniform
 from tinygrad_seq.record import Value
@@ -56,7 +56,8 @@ class LSTMCell(Cell):
         """The equations, where a_t = W_x x_t + b."""
         h, c = state
         f, i, o, c_tilde = split(h @ self.W_h + a, 4, axis=-1)
-        f, i, o, c_tilde = sigmoid(f), sigmoid(i), sigmoid(o), tanh(c_tilde)
+        f, i, o = gate("f", sigmoid, f), gate("i", sigmoid, i), gate("o", sigmoid, o)
+        c_tilde = gate("c̃", tanh, c_tilde)
         c = f * c + i * c_tilde
         h = o * tanh(c)
         return LSTMState(h, c)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from tinygrad_seq import Tensor, broadcast_to, concat, stack, step, take, where
+from tinygrad_seq import Tensor, broadcast_to, concat, scope, stack, step, take, where
 from tinygrad_seq.nn import Module, look_up, uniform, zeros
 from tinygrad_seq.record import Array, Value
 
@@ -64,6 +64,12 @@ def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtyp
     if trained is None:
         return Tensor(np.zeros((batch, hidden), dtype), name=name)
     return broadcast_to(trained, shape=(batch, hidden))
+
+
+def gate(name: str, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """function(z), under a name that drawings and programs written from the cell know it by."""
+    with scope(name):
+        return function(z)
 
 
 # ---- the loop ------------------------------------------------------------------------------------------------------------------------
