@@ -1,14 +1,18 @@
-"""PyTorch's layers from ours and ours from PyTorch's: outputs, states and all gradients, in both directions of conversion."""
+"""Our networks as PyTorch's, Keras's and the papers', and back: outputs, states and all gradients, in both directions of conversion.
+
+`python -m tests.test_convert` (with Keras and a backend of it installed) writes the golden numbers of Keras anew.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from models.bidirectional import Bidirectional, Both
-from models.convert import CELLS, gradients_to_torch, load_torch, to_torch
+from models.convert import CELLS, gradients_to_torch, load_keras, load_paper, load_torch, to_keras, to_paper, to_torch
 from models.gru import GRUCell
 from models.lstm import LSTMCell
 from models.recurrent import unroll
@@ -170,11 +174,193 @@ def test_a_state_of_another_architecture_is_refused(change: dict[str, Any], cell
 def test_layers_that_do_not_fit_each_other_are_refused() -> None:
     state = to_torch(network("lstm", 2))
     state["weight_ih_l1"] = state["weight_ih_l1"][:, :-1]
-    with pytest.raises(ValueError, match="weight_ih_l1 reads 4 numbers, expected 5"):
+    with pytest.raises(ValueError, match="layer 1 reads 4 numbers, expected 5"):
         load_torch(state, "lstm")
+    layers = to_keras(network("lstm", 2))
+    layers[1][0] = layers[1][0][:-1]
+    with pytest.raises(ValueError, match="layer 1 reads 4 numbers, expected 5"):
+        load_keras(layers, "lstm")
 
 
 def test_a_single_cell_converts_like_a_network_of_one_layer() -> None:
     cell = GRUCell(C, H, reset_after=True, rng=np.random.default_rng(0), dtype=np.float64)
     xs = np.random.default_rng(1).standard_normal((T, N, C))
     np.testing.assert_array_equal(load_torch(to_torch(cell), "gru")(xs).outputs.numpy(), unroll(cell, xs).outputs.numpy())
+
+
+def test_a_layer_within_a_larger_model_goes_by_its_prefix() -> None:
+    net = network("lstm", 2)
+    state = to_torch(net, prefix="encoder.") | {"decoder.weight": np.zeros(3)}
+    again = load_torch(state, "lstm", prefix="encoder.")
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
+    with pytest.raises(ValueError, match="missing"):
+        load_torch(state, "lstm", prefix="nowhere.")
+
+
+# ---- Keras: golden numbers of its own layers ------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parent / "golden" / "keras.npz"
+KERAS_LAYERS = {
+    f"{name}{'' if bias else ' without bias'}{' both' if both else ''}": (name, bias, both)
+    for name in ("SimpleRNN", "LSTM", "GRU", "GRU before")
+    for bias in (True, False)
+    for both in (False, True)
+}
+
+
+def golden_numbers_of_keras() -> dict[str, Any]:
+    """Weights, outputs and gradients of sum(u * y) of each layer, from a run of Keras with its backend torch."""
+    import keras
+    import torch
+    from keras.src.backend.common import dtypes
+
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # it computes in float32 otherwise, whatever the layer's dtype is
+    keras.config.set_floatx("float64")
+    numbers: dict[str, Any] = {}
+    for key, (name, bias, both) in KERAS_LAYERS.items():
+        rng = np.random.default_rng(len(key))
+        options = {"reset_after": name == "GRU"} if name.startswith("GRU") else {}
+        layer = getattr(keras.layers, name.split()[0])(H, return_sequences=True, use_bias=bias, dtype="float64", **options)
+        layer = keras.layers.Bidirectional(layer, dtype="float64") if both else layer
+        layer.build((N, T, C))
+        weights = [rng.standard_normal(w.shape) / 2 for w in layer.get_weights()]
+        layer.set_weights(weights)
+        xs, u = rng.standard_normal((N, T, C)), rng.standard_normal((N, T, H * (1 + both)))
+        ys = layer(torch.tensor(xs), training=True)
+        (ys * torch.tensor(u)).sum().backward()
+        numbers |= {f"{key}/xs": xs, f"{key}/u": u, f"{key}/ys": ys.detach().numpy()}
+        numbers |= {f"{key}/w{i}": w for i, w in enumerate(weights)}
+        numbers |= {f"{key}/d{i}": w.value.grad.numpy() for i, w in enumerate(layer.weights)}
+    return numbers
+
+
+@pytest.mark.parametrize("key", KERAS_LAYERS)
+def test_outputs_and_all_gradients_are_those_of_keras(key: str) -> None:
+    name, bias, both = KERAS_LAYERS[key]
+    kind: Any = {"SimpleRNN": "rnn", "LSTM": "lstm"}.get(name, "gru")
+    with np.load(GOLDEN) as golden:
+        at = {field.split("/")[1]: golden[field] for field in golden.files if field.split("/")[0] == key}
+    weights, gradients = ([at[f"{letter}{i}"] for i in range((2 + bias) * (1 + both))] for letter in "wd")
+    net = load_keras([weights], kind, reset_after=None if bias else name == "GRU")
+    run = net(at["xs"].swapaxes(0, 1)).outputs
+    np.testing.assert_allclose(run.numpy().swapaxes(0, 1), at["ys"], rtol=0, atol=1e-14)
+    slopes = grad((run * at["u"].swapaxes(0, 1)).sum(), net.parameters())
+    for parameter, slope in zip(net.parameters(), slopes, strict=True):  # the map moves and negates: gradients go the same way
+        parameter.data = slope
+    for i, (ours, theirs) in enumerate(zip(to_keras(net)[0], gradients, strict=True)):
+        if ours.ndim == 2 and len(ours) == 2:  # two biases: both gates' get the same gradient, and ours stands in the first
+            ours[1, : 2 * H] = ours[0, : 2 * H]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12, err_msg=f"array {i}")
+
+
+@KINDS
+@SHAPES
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"reset_after": False}])
+def test_to_keras_and_back_is_the_same_network(kind: Any, layers: int, both: bool, options: dict[str, Any]) -> None:
+    if kind != "gru" and "reset_after" in options:
+        options = {}
+    net = network(kind, layers, both, **options)
+    again = load_keras(to_keras(net), kind, reset_after=options.get("reset_after", True) if kind == "gru" else None)
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda w: [w[0]], {}, "a layer of 1 arrays"),
+        (lambda w: [w[0].T, *w[1:]], {}, r"are not those of one gru cell"),
+        (lambda w: [*w[:2], w[2][:, :-1]], {}, "are not those of one gru cell"),
+        (lambda w: w[:2], {}, "give reset_after=True or False"),
+        (lambda w: w, {"reset_after": False}, r"reset_after=False, but the bias is \(2, 15\)"),
+        (lambda w: [a.astype(int) for a in w], {}, "int64, expected one floating dtype"),
+    ],
+)
+def test_arrays_of_another_keras_layer_are_refused(change: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_keras([change(to_keras(network("gru"))[0])], "gru", **options)
+
+
+# ---- papers: their equations, written down as they print them --------------------------------------------------------------------------
+
+
+def equations(paper: str, kind: str, w: dict[str, Any], xs: Any) -> Any:
+    """The outputs (T, N, H), by the paper's own letters and on its own columns; biases, where it writes none, are added all the same."""
+    H, hs = len(w["b"] if "b" in w else w["b_f"]), []
+    h, c = np.zeros((H, xs.shape[1]), complex), np.zeros((H, xs.shape[1]), complex)
+
+    def part(gate: str, x: Any, h: Any) -> Any:
+        if paper != "course":
+            product = w[f"W{gate}"] @ x + w[f"U{gate}"] @ h
+        elif kind == "rnn":
+            product = (h.T @ w["W_h"] + x.T @ w["W_x"]).T
+        else:
+            product = (np.concatenate([h.T, x.T], axis=1) @ w[f"W{gate}"]).T
+        return product + w[f"b{gate}"][:, None]
+
+    for x in xs.swapaxes(1, 2):
+        if kind == "rnn":
+            h = np.tanh(part("", x, h))
+        elif kind == "lstm":
+            c = sigmoid(part("_f", x, h)) * c + sigmoid(part("_i", x, h)) * np.tanh(part("_c", x, h))
+            h = sigmoid(part("_o", x, h)) * np.tanh(c)
+        else:
+            r, z = sigmoid(part("_r", x, h)), sigmoid(part("_z", x, h))
+            candidate = np.tanh(part("", x, r * h))
+            h = z * h + (1 - z) * candidate if paper == "cho" else (1 - z) * h + z * candidate
+        hs.append(h.T)
+    return np.array(hs)
+
+
+DESCRIBED = {"course": ("rnn", "lstm", "gru"), "cho": ("gru",), "chung": ("rnn", "lstm", "gru")}
+PAPERS = pytest.mark.parametrize(("paper", "kind"), [(paper, kind) for paper, kinds in DESCRIBED.items() for kind in kinds])
+
+
+@PAPERS
+def test_outputs_and_all_gradients_are_those_of_the_papers_equations(paper: Any, kind: Any) -> None:
+    net = network(kind, **({"reset_after": False} if kind == "gru" else {}))
+    cell, rng = net.layers[0], np.random.default_rng(2)
+    xs, u = rng.standard_normal((4, 2, C)), rng.standard_normal((4, 2, H))
+    letters = to_paper(cell, paper)
+    outputs = unroll(cell, xs).outputs
+    np.testing.assert_allclose(outputs.numpy(), equations(paper, kind, letters, xs), rtol=0, atol=1e-14)
+    slopes = grad((outputs * u).sum(), cell.parameters())
+    for parameter, slope in zip(cell.parameters(), slopes, strict=True):
+        parameter.data = slope
+    ours = to_paper(cell, paper)
+    for name, array in letters.items():
+        for at in np.ndindex(array.shape):  # the complex step
+            moved = array.astype(complex)
+            moved[at] += 1e-30j
+            slope = (equations(paper, kind, letters | {name: moved}, xs) * u).sum().imag / 1e-30
+            np.testing.assert_allclose(ours[name][at], slope, rtol=1e-12, atol=1e-12, err_msg=f"{name}{list(at)}")
+
+
+@PAPERS
+@pytest.mark.parametrize("bias", [True, False])
+def test_to_a_paper_and_back_is_the_same_cell(paper: Any, kind: Any, bias: bool) -> None:
+    cell = network(kind, bias=bias, **({"reset_after": False} if kind == "gru" else {})).layers[0]
+    again = load_paper(to_paper(cell, paper), kind, paper)
+    for name, array in cell.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
+
+
+def test_what_a_paper_does_not_describe_is_refused() -> None:
+    lstm: Any = network("lstm").layers[0]
+    with pytest.raises(ValueError, match="cho describes gru alone, and no lstm"):
+        to_paper(lstm, "cho")
+    with pytest.raises(ValueError, match="resets after the product"):
+        to_paper(network("gru").layers[0], "cho")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected one of course, cho, chung"):
+        to_paper(lstm, "graves")  # type: ignore[arg-type]
+    letters = to_paper(lstm, "chung")
+    assert load_paper(letters | {"V_f": np.zeros(H)}, "lstm", "chung").state_dict().keys() == lstm.state_dict().keys()
+    with pytest.raises(ValueError, match="peepholes"):
+        load_paper(letters | {"V_f": np.ones(H)}, "lstm", "chung")
+    with pytest.raises(ValueError, match=r"expected \['U', 'U_r', 'U_z', 'W'"):
+        load_paper(letters, "gru", "chung")
+
+
+if __name__ == "__main__":
+    np.savez_compressed(GOLDEN, **golden_numbers_of_keras())
