@@ -354,10 +354,10 @@ def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, .
 
 def _path(y: Node, wanted: set[int]) -> set[int]:
     """The orders of the nodes through which y depends on a wanted one, that one included."""
-    found, stack = {y._order: y}, [y]
+    found, stack, oldest = {y._order: y}, [y], min(wanted, default=y._order)
     while stack:
         for x in stack.pop()._inputs:
-            if isinstance(x, Node) and x._requires_grad and x._order not in found:
+            if isinstance(x, Node) and x._requires_grad and x._order >= oldest and x._order not in found:
                 found[x._order] = x
                 stack.append(x)
     path: set[int] = set()
