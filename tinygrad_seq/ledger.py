@@ -328,23 +328,29 @@ def pascanu_bound(W_h: Any, steps: Any, gamma: float = 1.0) -> Array:
 # ---- pictures ------------------------------------------------------------------------------------------------------------------------
 
 
-def heat_maps(figure: Any, tables: Mapping[str, Table], *, decades: float = 8) -> None:
+def heat_maps(figure: Any, tables: Mapping[str, Table], *, relative: bool = False, decades: float = 8, first: int = 0) -> None:
     """The tables side by side in a matplotlib figure: loss at t from top to bottom, state at k from left to right, on one scale of colours.
 
     The scale is logarithmic, `decades` powers of ten from the largest norm down; white is exactly 0, where L_t does not depend on h_k.
+    relative: each row over its largest norm, where losses of very different sizes would hide how far back they reach.
+    first: the step of the first loss.
     """
     from matplotlib.colors import LogNorm
 
-    top = max((float(table.norms.max(initial=0)) for table in tables.values()), default=0.0) or 1.0
+    shown = {name: table.norms for name, table in tables.items()}
+    if relative:
+        shown = {name: norms / np.where(norms.any(1), norms.max(axis=1), 1)[:, None] for name, norms in shown.items()}
+    top = max((float(norms.max(initial=0)) for norms in shown.values()), default=0.0) or 1.0
     scale = LogNorm(top * 10.0**-decades, top, clip=True)
     panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
-    for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        shown = np.ma.masked_equal(table.norms, 0)
-        image = axes.imshow(shown, norm=scale, cmap="viridis", interpolation="nearest")
+    for axes, (name, norms) in zip(panels, shown.items(), strict=True):
+        T, K = norms.shape
+        corners = (-0.5, K - 0.5, first + T - 0.5, first - 0.5)
+        image = axes.imshow(np.ma.masked_equal(norms, 0), norm=scale, cmap="viridis", interpolation="nearest", extent=corners)
         axes.set(title=name, xlabel="state at k")
     panels[0].set_ylabel("loss at t")
     bar = figure.colorbar(image, ax=list(panels), extend="min", pad=0.02)
-    bar.set_label(r"$\|\partial L_t / \partial h_k\|$")
+    bar.set_label(r"$\|\partial L_t / \partial h_k\|$" + (", relative to the row's largest" if relative else ""))
 
 
 def curves(axes: Any, series: Mapping[str, Any]) -> None:
