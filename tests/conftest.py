@@ -17,6 +17,7 @@ settings.register_profile(
     suppress_health_check=slow_is_fine,
     print_blob=True,
 )
+settings.register_profile("brief", parent=settings.get_profile("everyday"), max_examples=4, database=None)
 settings.register_profile(
     "thorough", max_examples=10_000, deadline=None, phases=phases, suppress_health_check=slow_is_fine, print_blob=True
 )

@@ -1,0 +1,172 @@
+"""What an exercise is, and how an answer is judged: by properties that hold for every right answer, on inputs that Hypothesis draws."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import strategies as st
+
+Given = dict[str, Any]
+
+
+class Wrong(Exception):
+    """What is wrong with an answer, in words for its writer."""
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Raise Wrong, with what to tell the writer, where something does not hold."""
+    if not holds:
+        raise Wrong(otherwise)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an answer defines, and what it printed: `answer.shape_of(x)` calls its function of that name."""
+
+    names: dict[str, Any]
+    printed: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.names[name]
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that holds for every right answer.
+
+    says: what holds, as a sentence; the first line of a failure.
+    holds(answer, **given): raises Wrong, by `expect` or `close`, or any other error, where it does not.
+    given: what to draw, by name: Hypothesis strategies.  Nothing, for a property that is judged once.
+    hint: what to think about; it does not give the answer away.
+    """
+
+    says: str
+    holds: Callable[..., None]
+    hint: str
+    given: dict[str, st.SearchStrategy[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise: its number, what it asks for in a sentence, the names that an answer must define, and its properties.
+
+    names: empty where the answer is what the program prints.
+    seconds: how long an answer may take.  examples: how many inputs each property is tried on.
+    """
+
+    number: str
+    title: str
+    names: tuple[str, ...]
+    properties: tuple[Property, ...]
+    seconds: float = 20
+    examples: int = 50
+
+    @property
+    def chapter(self) -> int:
+        return int(self.number.split(".")[0])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an answer is right, and what to tell its writer."""
+
+    right: bool
+    text: str
+    broken: str = ""  # what the first property that fails says
+
+
+def judge(exercise: Exercise, source: str, file: str = "answer.py", examples: int | None = None) -> Verdict:
+    """Run an answer and try each property of the exercise on it; the first that fails, on the smallest input found, is the verdict."""
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    printed = io.StringIO()
+    names: dict[str, Any] = {"__name__": "__answer__", "__file__": file}
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, file, "exec", dont_inherit=True), names)
+    except (Exception, SystemExit) as error:
+        return Verdict(False, f"The answer raises before it can be judged.\n{_where(error, file)}")
+    missing = [name for name in exercise.names if name not in names]
+    if missing:
+        own = [name for name in names if not name.startswith("__")]
+        return Verdict(False, f"The answer does not define {', '.join(missing)}; it defines {', '.join(own) or 'nothing'}.")
+    if not exercise.names and not printed.getvalue().strip():
+        return Verdict(
+            False, "The answer prints nothing; this exercise asks for what it prints. Is a print missing, or a call of your function?"
+        )
+    answer = Answer(names, printed.getvalue())
+    for i, held in enumerate(exercise.properties):
+        fault = _first_fault(held, answer, examples or exercise.examples, file)
+        if fault:
+            text = "\n".join(
+                [*(f"  holds: {p.says}" for p in exercise.properties[:i]), f"  FAILS: {held.says}", fault, f"  hint: {held.hint}"]
+            )
+            return Verdict(False, text, held.says)
+    return Verdict(True, "\n".join(f"  holds: {p.says}" for p in exercise.properties))
+
+
+def _first_fault(held: Property, answer: Answer, examples: int, file: str) -> str:
+    """What goes wrong, on the smallest input that Hypothesis comes down to; nothing where all is well."""
+    last: Given = {}
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, verbosity=Verbosity.quiet, print_blob=False,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.fixed_dictionaries(held.given))
+    def trial(drawn: Given) -> None:
+        last.clear()
+        last.update(drawn)
+        with contextlib.redirect_stdout(io.StringIO()):
+            held.holds(answer, **drawn)
+
+    try:
+        if held.given:
+            trial()
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                held.holds(answer)
+    except Wrong as error:
+        return "\n".join([*_inputs(last), *(f"    {line}" for line in str(error).splitlines())])
+    except (Exception, SystemExit) as error:
+        return "\n".join([*_inputs(last), *(f"    {line}" for line in _where(error, file).splitlines())])
+    return ""
+
+
+def _inputs(drawn: Given) -> list[str]:
+    if not drawn:
+        return []
+    return ["  the smallest input found:", *(f"    {name} = {written(value)}" for name, value in drawn.items())]
+
+
+def written(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, np.ndarray):
+        return f"np.{np.array2string(value, separator=', ', prefix='    array(').join(['array(', ')'])}"
+    return repr(value)
+
+
+def _where(error: BaseException, file: str) -> str:
+    """The error, and the line of the answer that it came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines = [error.lineno]
+    line = lines[-1] if lines else None
+    at = f"line {line}: {linecache.getline(file, line).strip()}\n" if line else ""
+    return f"{at}{type(error).__name__}: {error}"
+
+
+def close(found: Any, right: Any, what: str = "the result", rtol: float = 1e-9) -> None:
+    """Expect that numbers agree, in shape too; the message shows both."""
+    found, right = np.asarray(getattr(found, "_data", found)), np.asarray(right)
+    expect(found.shape == right.shape, f"{what} has shape {found.shape}, expected {right.shape}")
+    scale = rtol * max(1.0, float(np.max(np.abs(right), initial=0)))
+    agree = np.allclose(found, right, rtol=rtol, atol=scale, equal_nan=True)
+    expect(agree, f"{what} is {written(found)}\nexpected {' ' * max(0, len(what) - 5)}{written(right)}")
