@@ -167,7 +167,8 @@ def difference(mark: str, earlier: list[Block]) -> str:
     else:
         raise MarkError(f"no Python block before this one defines {name}")
     old, new = (textwrap.dedent("\n".join(before)).splitlines(), textwrap.dedent(shown(f"from {target}")).splitlines())
-    return "\n".join(line.rstrip() for line in difflib.ndiff(old, new) if line[0] != "?")
+    lines = list(difflib.unified_diff(old, new, n=max(len(old), len(new)), lineterm=""))[3:]  # after the three lines of its head
+    return "\n".join(f"{line[0]} {line[1:]}".rstrip() for line in lines)
 
 
 def expected(block: Block, earlier: list[Block]) -> str | None:
