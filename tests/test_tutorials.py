@@ -92,12 +92,16 @@ def test_the_table_of_contents_lists_the_chapters() -> None:
     assert readme == with_contents(readme, chapters()), "python -m tutorials.update"
 
 
-def test_chapters_are_numbered_without_a_gap_and_say_their_number() -> None:
-    for i, path in enumerate(chapters(), 1):
-        assert number(path) == i
-        heading, about = title(path.read_text(encoding="utf-8"))
-        assert heading.startswith(f"{i}. ")
-        assert about.endswith(".")
+def test_no_two_chapters_have_one_number() -> None:
+    numbers = [number(path) for path in chapters()]
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_a_chapter_says_its_number_and_what_it_is_about(path: Path) -> None:
+    heading, about = title(path.read_text(encoding="utf-8"))
+    assert heading.startswith(f"{number(path)}. ")
+    assert about.endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name", figures())
@@ -183,3 +187,25 @@ def test_update_puts_the_packages_lines_where_a_mark_names_them() -> None:
     new = with_lines(text)
     assert new == text.replace("old", shown("from tinygrad_seq/ops.py: exp"))
     assert with_lines(new) == new
+
+
+# ---- notebooks -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_a_notebook_has_the_chapters_python_as_its_cells(path: Path) -> None:
+    jupytext = pytest.importorskip("jupytext", reason="notebooks need the docs extra: pip install -e '.[docs]'")
+    text = path.read_text(encoding="utf-8")
+    notebook = jupytext.reads(text, fmt="md")
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert cells == [block.text for block in blocks(text) if block.language == "python"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+    jupytext = pytest.importorskip("jupytext", reason="notebooks need the docs extra: pip install -e '.[docs]'")
+    nbclient = pytest.importorskip("nbclient", reason="running notebooks needs nbclient and ipykernel")
+    pytest.importorskip("ipykernel", reason="running notebooks needs nbclient and ipykernel")
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md")
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.task import Problem, run
-from tutorials.chapter import FOLDER, ROOT, chapters
+from tutorials.chapter import FOLDER, ROOT, chapters, number
 from tutorials.exercise import Exercise, judge
 
 
@@ -26,19 +26,18 @@ def exercises() -> dict[str, Exercise]:
     return found
 
 
-def find(number: str) -> Exercise:
+def find(wanted: str) -> Exercise:
     """The exercise of that number; Problem where there is none."""
     known = exercises()
-    if number in known:
-        return known[number]
-    chapter = number.split(".", maxsplit=1)[0]
+    if wanted in known:
+        return known[wanted]
+    chapter = wanted.split(".", maxsplit=1)[0]
     if not chapter.isdecimal():
-        raise Problem(f'"{number}" is no exercise; write CHAPTER.EXERCISE, such as {next(iter(known))}.')
+        raise Problem(f'"{wanted}" is no exercise; write CHAPTER.EXERCISE, such as {next(iter(known))}.')
     own = [n for n in known if n.split(".")[0] == chapter]
     if own:
-        raise Problem(f'chapter {chapter} has no exercise "{number}"; it has {", ".join(own)}.')
-    last = len(chapters())
-    raise Problem(f"there is no chapter {chapter} with exercises; the book has the chapters 1 to {last}.")
+        raise Problem(f'chapter {chapter} has no exercise "{wanted}"; it has {", ".join(own)}.')
+    raise Problem(f"there is no chapter {chapter} with exercises; there are {', '.join(str(number(path)) for path in chapters())}.")
 
 
 def listing(chapter: str = "") -> str:
