@@ -1,0 +1,6 @@
+def parameters(C, H, D):
+    return C * H + H * H + H * D
+
+
+def multiplications(T, C, H, D):
+    return T * (C * H + H * H + H * D)
