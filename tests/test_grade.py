@@ -28,7 +28,7 @@ def test_the_reference_solution_is_right(exercise: Exercise) -> None:
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_a_wrong_answer_breaks_a_property(path: Path) -> None:
     exercise = find(path.stem.partition("-")[0])
-    verdict = judge(exercise, path.read_text(encoding="utf-8"), path.name)
+    verdict = judge(exercise, path.read_text(encoding="utf-8"), path.name, shrink=False)
     assert not verdict.right
     assert verdict.broken, f"it should break a property, and instead: {verdict.text}"
 

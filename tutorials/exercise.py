@@ -83,8 +83,11 @@ class Verdict:
     broken: str = ""  # what the first property that fails says
 
 
-def judge(exercise: Exercise, source: str, file: str = "answer.py", examples: int | None = None) -> Verdict:
-    """Run an answer and try each property of the exercise on it; the first that fails, on the smallest input found, is the verdict."""
+def judge(exercise: Exercise, source: str, file: str = "answer.py", shrink: bool = True) -> Verdict:
+    """Run an answer and try each property of the exercise on it; the first that fails, on the smallest input found, is the verdict.
+
+    shrink: whether to look for the smallest input, or to be quick.
+    """
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     printed = io.StringIO()
     names: dict[str, Any] = {"__name__": "__answer__", "__file__": file}
@@ -103,7 +106,7 @@ def judge(exercise: Exercise, source: str, file: str = "answer.py", examples: in
         )
     answer = Answer(names, printed.getvalue())
     for i, held in enumerate(exercise.properties):
-        fault = _first_fault(held, answer, examples or exercise.examples, file)
+        fault = _first_fault(held, answer, exercise.examples, file, shrink)
         if fault:
             text = "\n".join(
                 [*(f"  holds: {p.says}" for p in exercise.properties[:i]), f"  FAILS: {held.says}", fault, f"  hint: {held.hint}"]
@@ -112,13 +115,13 @@ def judge(exercise: Exercise, source: str, file: str = "answer.py", examples: in
     return Verdict(True, "\n".join(f"  holds: {p.says}" for p in exercise.properties))
 
 
-def _first_fault(held: Property, answer: Answer, examples: int, file: str) -> str:
+def _first_fault(held: Property, answer: Answer, examples: int, file: str, shrink: bool) -> str:
     """What goes wrong, on the smallest input that Hypothesis comes down to; nothing where all is well."""
     last: Given = {}
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, verbosity=Verbosity.quiet, print_blob=False,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.fixed_dictionaries(held.given))
     def trial(drawn: Given) -> None:

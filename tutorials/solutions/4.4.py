@@ -1,0 +1,2 @@
+def slope(y):
+    return (1 - abs(y)) ** 2

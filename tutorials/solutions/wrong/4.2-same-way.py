@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def cumsum_rule(g):
+    return np.cumsum(g)
