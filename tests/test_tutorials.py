@@ -87,6 +87,14 @@ def test_the_prose_is_in_the_books_voice(path: Path) -> None:
     assert "\\[" not in prose, f"{path.name}: mathematics stands between $$ and $$, which GitHub and the site read"
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_the_site_can_set_the_mathematics(path: Path) -> None:
+    converter = pytest.importorskip("docutils.utils.math.latex2mathml", reason="the site needs the docs extra: pip install -e '.[docs]'")
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for display, inline in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", prose, re.DOTALL):
+        converter.tex2mathml(display or inline)
+
+
 def test_the_table_of_contents_lists_the_chapters() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert readme == with_contents(readme, chapters()), "python -m tutorials.update"

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -41,7 +43,10 @@ pygments_dark_style = "github-dark"
 
 
 def _math(self: Any, node: nodes.Element) -> None:
-    self.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+    try:
+        self.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
     raise nodes.SkipNode
 
 
