@@ -1,0 +1,2 @@
+def counterexample():
+    return -20.0

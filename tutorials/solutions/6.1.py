@@ -1,0 +1,5 @@
+def matmul_rules(g, a, b):
+    A = a[None, :] if a.ndim == 1 else a
+    B = b[:, None] if b.ndim == 1 else b
+    G = g.reshape(len(A), B.shape[1])
+    return (G @ B.T).reshape(a.shape), (A.T @ G).reshape(b.shape)

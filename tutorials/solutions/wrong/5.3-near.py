@@ -1,0 +1,2 @@
+def counterexample():
+    return -7.0

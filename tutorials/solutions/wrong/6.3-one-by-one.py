@@ -1,0 +1,2 @@
+def gradient_of_W(uses):
+    return sum(a.T @ g for a, g in uses)

@@ -1,0 +1,5 @@
+def train(loss, parameters, lr, steps):
+    for _ in range(steps):
+        loss().backward()
+        for p in parameters:
+            p.data = p.data - lr * p.grad
