@@ -153,11 +153,14 @@ def picture(path: Path, width: float = 8, height: float = 4.5) -> Iterator[Any]:
 
 
 def draw_levels(axes: Any, levels: dict[str, float]) -> None:
-    """Baselines as dashed lines, each with its name."""
-    for label, level in levels.items():
+    """Baselines as dashed lines, each with its name above it, or below where another line is close above."""
+    for level in levels.values():
         axes.axhline(level, color="0.45", linestyle=(0, (5, 4)), linewidth=0.9)
-        axes.annotate(f"{label}  {level:.2f}", (1, level), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                      ha="right", color="0.35", fontsize=9)  # fmt: skip
+    low, high = axes.get_ylim()
+    for label, level in levels.items():
+        below = any(0 < other - level < 0.06 * (high - low) for other in levels.values())
+        axes.annotate(f"{label}  {level:.2f}", (1, level), (-4, -3 if below else 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="top" if below else "baseline", color="0.35", fontsize=9)  # fmt: skip
 
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe & Ito 2008, for all eyes
