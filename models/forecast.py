@@ -68,8 +68,13 @@ def mackey_glass(history: Array, steps: int, *, tau: float = TAU, dt: float = DT
 
 
 def draw_series(rng: Generator, count: int, length: int, *, every: float = EVERY) -> Array:
-    """Series (length, count) on the attractor, each from a history of its own in [0.5, 1.5], sampled every so many units of time."""
+    """Series (length, count) on the attractor, each from a history of its own in [0.5, 1.5], sampled every so many units of time.
+
+    Raises ValueError unless `every` is a multiple of DT above 0.
+    """
     washout, stride = round(WASHOUT / DT), round(every / DT)
+    if stride < 1 or stride * DT != every:
+        raise ValueError(f"draw_series: every={every}, expected a multiple of {DT}, the integrator's step, above 0.")
     return mackey_glass(rng.uniform(0.5, 1.5, count), washout + (length - 1) * stride)[washout::stride]
 
 

@@ -36,8 +36,8 @@ from tinygrad_seq.data import Vocabulary
 from tinygrad_seq.nn import Dropout, Embedding, Linear, Module
 from tinygrad_seq.record import Array
 
-LANGUAGES = {"cs": "Czech", "de": "German", "en": "English", "es": "Spanish", "fi": "Finnish", "fr": "French", "it": "Italian",
-             "nl": "Dutch", "pl": "Polish", "tr": "Turkish"}  # fmt: skip
+LANGUAGES = {"cs": "Czech", "pl": "Polish", "de": "German", "nl": "Dutch", "en": "English", "fr": "French", "es": "Spanish",
+             "it": "Italian", "fi": "Finnish", "tr": "Turkish"}  # fmt: skip  # those akin beside each other
 NAMES = tuple(LANGUAGES.values())
 KINDS = ("territories", "languages", "currencies", "scripts")
 HELD_OUT = 5  # one name in five is never trained on

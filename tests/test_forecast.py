@@ -120,6 +120,12 @@ def test_samples_are_those_of_the_finer_series_and_of_their_seed(seed: int) -> N
     assert len(np.unique(coarse)) == coarse.size
 
 
+@pytest.mark.parametrize("every", [0, -6, 0.3])
+def test_samples_between_the_steps_are_refused(every: float) -> None:
+    with pytest.raises(ValueError, match=f"every={every}, expected a multiple of 0.5"):
+        draw_series(np.random.default_rng(0), 1, 2, every=every)
+
+
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 9))
 def test_windows_are_all_pieces_of_each_series(length: int, count: int, more: int) -> None:
     T = length + more

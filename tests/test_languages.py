@@ -224,9 +224,9 @@ def test_the_matrix_and_the_table_count_what_is_taken_for_what() -> None:
     assert counts.sum() == 5
     assert (counts[0, 0], counts[0, 1], counts[1, 1], counts[9, 0]) == (1, 2, 1, 1)
     lines = by_language(counts)
-    assert lines[1].split() == ["Czech", "3", "33.3%", "50.0%", "German", "(2)"]
-    assert lines[2].split() == ["German", "1", "100.0%", "33.3%"]
-    assert lines[3].split() == ["English", "0", "-", "-"]
+    assert lines[1].split() == ["Czech", "3", "33.3%", "50.0%", "Polish", "(2)"]
+    assert lines[2].split() == ["Polish", "1", "100.0%", "33.3%"]
+    assert lines[3].split() == ["German", "0", "-", "-"]
     assert lines[10].split() == ["Turkish", "1", "0.0%", "-", "Czech", "(1)"]
 
 
@@ -234,7 +234,7 @@ def test_the_surest_mistakes_come_first() -> None:
     p = np.full((3, 10), 0.01)
     p[0, 1], p[1, 2], p[2, 3] = 0.5, 0.9, 0.8
     lines = mistakes(Labelled(["a", "b", "c"], np.array([0, 0, 3])), p)
-    assert lines == ["2 of 3 are wrong, the surest:", "  b: English (p = 0.90), not Czech", "  a: German (p = 0.50), not Czech"]
+    assert lines == ["2 of 3 are wrong, the surest:", "  b: German (p = 0.90), not Czech", "  a: Polish (p = 0.50), not Czech"]
     assert mistakes(Labelled(["c"], np.array([3])), p[2:]) == ["0 of 1 are wrong."]
 
 
