@@ -1,6 +1,6 @@
 """Which language is a name in?  A sequence in, one answer out (many-to-one: Chaudhury 2024, ch. 10).
 
-    python -m models.languages                                             train, and tell unseen names apart
+    python -m models.languages                                             train, and tell unseen names apart; about a minute and a half
     python -m models.languages sample --checkpoint runs/languages "Rzeczpospolita"   the probabilities for yours
 
 The names are those that Unicode's locale data, by way of Babel, gives to territories, languages, currencies and scripts: "Deutschland",
@@ -181,7 +181,7 @@ class Languages(Experiment):
 
     name = "languages"
     measure = "of unseen names right"
-    time = "about two minutes on two cores"
+    time = "about a minute and a half of one core"
     about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 64, "batch": 64, "steps": 2500, "lr": 6e-3}
 

@@ -276,7 +276,7 @@ def test_a_run_leaves_its_files_and_one_stopped_and_resumed_the_same_bytes(tmp_p
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert Forecast.main(["--out", str(whole), *SMALL]) == 0
     printed = capsys.readouterr().out
-    for words in ("baselines  normalised error 84 units of time ahead: persistence", "units of time ahead", "network", "5 others"):
+    for words in ("baselines  normalised error 84 units ahead: persistence", "units of time ahead", "network", "5 others"):
         assert words in printed
     files = {path.name for path in whole.iterdir()}
     assert files == {CHECKPOINT, "config.json", "curve.svg", "errors.txt", "errors.svg", "forecasts.svg"}
