@@ -97,6 +97,14 @@ class Experiment:
     def restore_arrays(self, arrays: dict[str, Array]) -> None:
         """Take back what `arrays` gave."""
 
+    def clipped_together(self) -> list[list[Tensor]]:
+        """The parameters whose gradients are clipped to one norm: all, but where networks learn side by side those of each."""
+        return [self.optimizer.parameters]
+
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """The scores by step, to be drawn; of several networks by name."""
+        return {"": self.scores}
+
     def config(self) -> dict[str, Any]:
         """What else a checkpoint says, as JSON has it."""
         return {}
@@ -116,7 +124,8 @@ class Experiment:
         loss = self.loss()
         self.optimizer.zero_grad()
         loss.backward()
-        clip_grad_norm(self.optimizer.parameters, arguments.clip)
+        for parameters in self.clipped_together():
+            clip_grad_norm(parameters, arguments.clip)
         self.optimizer.lr = arguments.lr * max(0.05, 1 - self.done / arguments.steps)
         self.optimizer.step()
         self.done += 1
@@ -352,7 +361,9 @@ def plot_runs(path: Path, runs: dict[str, Experiment], levels: dict[str, float])
         for i, (label, run) in enumerate(runs.items()):
             colour = COLOURS[i % len(COLOURS)]
             left.plot(np.arange(1, len(run.losses) + 1), smoothed(run.losses, 50), color=colour, linewidth=1.2)
-            right.plot(*np.array(run.scores).reshape(-1, 2).T, color=colour, linewidth=2, marker="o", markersize=3, label=label)
+            for (name, scores), style in zip(run.curves().items(), ("-", ":", "--"), strict=False):
+                points = np.array(scores).reshape(-1, 2).T
+                right.plot(*points, style, color=colour, linewidth=2, marker="o", markersize=3, label=f"{name}  {label}".strip())
         if all(loss > 0 for run in runs.values() for loss in run.losses):
             left.set_yscale("log")
         left.set(xlabel="training step", ylabel="loss, mean of 50 steps")
