@@ -116,6 +116,10 @@ class Experiment:
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Options of this task alone."""
 
+    def finished(self) -> bool:
+        """Whether nothing is left to do: the steps are done; a task may have another reason, looked at after each."""
+        return self.done >= int(self.arguments.steps)
+
     # What all tasks do.
 
     def step(self) -> None:
@@ -159,8 +163,11 @@ class Experiment:
         self.scores = [(step, score) for step, score in config["scores"]]
         self.rng.bit_generator.state = config["rng"]
 
-    def learn(self, folder: Path) -> bool:
-        """Run the steps that remain, or those that the time allows, saving as it goes; says whether Ctrl-C stopped it."""
+    def learn(self, folder: Path, label: str | None = None) -> bool:
+        """Run the steps that remain, or those that the time allows, saving as it goes; says whether Ctrl-C stopped it.
+
+        With a label, for one of many runs, the progress bar bears it and goes when the run ends.
+        """
         from tqdm import tqdm
 
         arguments = self.arguments
@@ -168,9 +175,12 @@ class Experiment:
         began = time.monotonic()
         with (
             stop_on_interrupt() as interrupted,
-            tqdm(total=arguments.steps, initial=self.done, unit="step", disable=arguments.quiet, dynamic_ncols=True) as bar,
-        ):
-            while self.done < arguments.steps:
+            tqdm(
+                desc=label, leave=label is None, total=arguments.steps, initial=self.done, unit="step",
+                disable=arguments.quiet, dynamic_ncols=True,
+            ) as bar,
+        ):  # fmt: skip
+            while not self.finished():
                 self.step()
                 bar.update()
                 if self.done % every == 0 or self.done == arguments.steps:
@@ -198,7 +208,7 @@ class Experiment:
         if self.scores:
             known = ", ".join(f"{name} {level:.{self.digits}f}" for name, level in levels.items())
             print(f"\nheld out: {self.scores[-1][1]:.{self.digits}f} {self.measure}" + (f" ({known})" if known else ""))
-        if self.done < self.arguments.steps:
+        if not self.finished():
             print(f"stopped after step {self.done} of {self.arguments.steps}; go on with: {self.again(folder)}")
 
     def again(self, folder: Path) -> str:

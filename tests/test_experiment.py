@@ -124,6 +124,29 @@ def test_a_stopped_run_tells_how_to_go_on_and_more_steps_can_be_asked_for(tmp_pa
     assert first_checkpoint("echo", tmp_path / "run").config["done"] == 45
 
 
+def test_a_task_may_be_finished_before_its_steps_are_and_stays_so_when_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Satisfied(Echo):
+        evaluations = 20
+
+        def finished(self) -> bool:
+            return super().finished() or len(self.scores) == 3
+
+    out = tmp_path / "run"
+    assert Satisfied.main(["--out", str(out)]) == 0
+    before = (out / CHECKPOINT).read_bytes()
+    assert first_checkpoint("echo", out).config["done"] == 6  # three evaluations, one in every second step
+    assert Satisfied.main(["--resume", str(out)]) == 0
+    assert (out / CHECKPOINT).read_bytes() == before
+    assert "stopped after" not in capsys.readouterr().out
+
+
+def test_the_bar_of_one_run_among_many_bears_its_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = Echo(Echo.parser().parse_args(["--steps", "3"]), 0)
+    training.arguments.quiet = False
+    assert not training.learn(tmp_path, "the third of nine")
+    assert "the third of nine" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs to copy: of one seed, of two, and of another task."""
