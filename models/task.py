@@ -18,6 +18,7 @@ from tinygrad_seq.checkpoint import write_whole
 from tinygrad_seq.record import Array
 
 CHECKPOINT = "checkpoint.npz"
+TRAINED = "trained"  # the folder of the runs that a task compares, within its own
 
 
 class Problem(Exception):
@@ -74,8 +75,8 @@ def output_folder(name: str, chosen: Path | None) -> Path:
 
 
 def _holds_run(folder: Path) -> bool:
-    """Whether there is a checkpoint, or one for each of several seeds."""
-    return (folder / CHECKPOINT).exists() or any(folder.glob(f"seed-*/{CHECKPOINT}"))
+    """Whether there is a checkpoint, or one for each of several seeds, or those of a comparison."""
+    return any(any(folder.glob(f"{runs}{CHECKPOINT}")) for runs in ("", "seed-*/", f"{TRAINED}/*/"))
 
 
 def check_writable(folder: Path) -> None:
