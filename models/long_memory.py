@@ -25,19 +25,7 @@ import numpy as np
 
 from models.experiment import CELLS, load_checkpoint, remembered, resumed_arguments
 from models.memory_tasks import SOLVED, TASKS, LastState, LongMemory, add_forget_bias, length, size, state_of_size
-from models.task import (
-    CHECKPOINT,
-    COLOURS,
-    Problem,
-    check_writable,
-    draw_levels,
-    natural,
-    output_folder,
-    picture,
-    positive,
-    run,
-    write_text,
-)  # fmt: skip
+from models.task import CHECKPOINT, COLOURS, TRAINED, Problem, check_writable, natural, output_folder, picture, positive, run, write_text
 from tinygrad_seq.checkpoint import Checkpoint
 
 # ---- all of them -----------------------------------------------------------------------------------------------------------------------
@@ -102,7 +90,7 @@ def train_all(arguments: argparse.Namespace, folder: Path) -> Iterator[Result | 
     for setting in all_settings(arguments):
         for seed in range(arguments.seed, arguments.seed + arguments.seeds):
             training = setting.training(arguments, seed)
-            place = folder / f"seed-{seed}-{setting.task}-{setting.length}-{setting.cell}-{setting.hidden}"
+            place = folder / TRAINED / f"{setting.task}-{setting.length}-{setting.cell}-{setting.hidden}-seed-{seed}"
             check_writable(place)
             if (place / CHECKPOINT).exists():
                 training.restore(load_checkpoint(LongMemory.name, place))
@@ -110,6 +98,8 @@ def train_all(arguments: argparse.Namespace, folder: Path) -> Iterator[Result | 
             if not training.finished() and training.learn(place, label):
                 yield None
                 return
+            if not training.scores:  # stopped before the first, and resumed with fewer steps than were done
+                training.evaluate()
             print(f"{label}  {training.outcome()}", flush=True)
             yield Result(setting, seed, size(training.model), training.done, training.solved(), training.scores[-1][1])
 
@@ -214,14 +204,24 @@ def draw(path: Path, results: Sequence[Result], arguments: argparse.Namespace) -
                 upper.plot(at, [np.median([r.right for r in same]) for same in runs], color=colour, linewidth=1.8)
                 lower.plot(at, [np.median([r.updates for r in same]) for same in runs], color=colour, linewidth=1.8)
                 lower.plot([], [], color=colour, marker=marker, linewidth=1.8, label=label)
-            draw_levels(upper, {TASKS[name].guess: TASKS[name].guess_right, "solved": SOLVED})
-            upper.set(title=name, ylim=(0, 1.06), xscale="log")
-            lower.set(xlabel="length T of the sequences", ylim=(0, None))
+            level(upper, f"{TASKS[name].guess}: {TASKS[name].guess_right:.2f}", TASKS[name].guess_right, "left")
+            level(upper, f"solved: above {SOLVED}", SOLVED, "right")
+            level(lower, "given up", arguments.steps, "left")
+            upper.set(title=f"{name}: {TASKS[name].about}", ylim=(0, 1.06), xscale="log")
+            lower.set(xlabel="length T of the sequences", ylim=(0, 1.06 * arguments.steps))
             lower.set_xticks(arguments.lengths, [str(T) for T in arguments.lengths])
             lower.minorticks_off()
         panels[0, 0].set_ylabel("held-out sequences right")
-        panels[1, 0].set_ylabel("updates until solved (hollow: given up)")
-        panels[1, 0].legend(frameon=False)
+        panels[1, 0].set_ylabel("updates until solved (hollow: not solved)")
+        panels[0, 0].legend(*panels[1, 0].get_legend_handles_labels(), frameon=False, loc="center right")
+
+
+def level(axes: Any, label: str, at: float, side: str) -> None:
+    """A dashed line, named beneath its left or right end, where no curve is."""
+    axes.axhline(at, color="0.45", linestyle=(0, (5, 4)), linewidth=0.9)
+    x = {"left": 0.01, "right": 0.99}[side]
+    axes.annotate(label, (x, at), (0, -4), xycoords=("axes fraction", "data"), textcoords="offset points", ha=side, va="top",
+                  color="0.35", fontsize=9)  # fmt: skip
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def comparison_arguments(argv: Sequence[str]) -> argparse.Namespace:
             old = json.loads((arguments.resume / "config.json").read_text())
         except (OSError, ValueError) as error:
             raise Problem(f"{arguments.resume} holds no comparison to go on with: {error}.") from error
-        if "lengths" not in old:
+        if not isinstance(old, dict) or "lengths" not in old:
             raise Problem(f"{arguments.resume} holds a single run; go on with it by `train --resume`.")
         arguments = resumed_arguments(LongMemory, parser, argv, Checkpoint({}, {"arguments": old}))
     for name in ("tasks", "cells", "lengths"):
@@ -291,13 +291,13 @@ def compare(argv: Sequence[str]) -> int:
             print(f"stopped: {len(results)} of {count} runs are done; go on with: python -m models.long_memory --resume {folder}")
             return 130
         results.append(result)
-    text = "\n".join([*success_table(results, arguments), *cost_table(results, arguments)]).rstrip()
-    print(f"\n{text}")
-    write_text(folder / "comparison.txt", text + "\n")
     write_text(folder / "results.json", json.dumps([r.as_json() for r in results], indent=1) + "\n")
     draw(folder / "lengths.svg", results, arguments)
+    text = "\n".join([*success_table(results, arguments), *cost_table(results, arguments)]).rstrip()
+    write_text(folder / "comparison.txt", text + "\n")
+    print(f"\n{text}")
     files = ["lengths.svg     success and updates against length", "comparison.txt  these tables", "results.json    every run"]
-    print(f"\nIn {folder}:\n" + "\n".join(f"  {line}" for line in [*files, f"seed-*/         the model of each run, in {CHECKPOINT}"]))
+    print(f"\nIn {folder}:\n" + "\n".join(f"  {line}" for line in [*files, f"{TRAINED + '/*':14}  the model of each run"]))
     return 0
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 from bisect import bisect_left
 from collections.abc import Callable
-from math import isqrt
+from math import isqrt, log
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -68,16 +68,17 @@ def temporal_order(rng: Generator, T: int, N: int) -> tuple[Array, Array]:
 
 
 class Task(NamedTuple):
-    """One answer for a whole sequence: how sequences are drawn, what an answer (N, outputs) costs, whether it is right."""
+    """One answer for a whole sequence: how sequences are drawn, what answers (N, outputs) cost, and which of them are right."""
 
+    about: str
     draw: Callable[[Generator, int, int], tuple[Array, Array]]
     inputs: int
     outputs: int
     loss: Callable[[Tensor, Array], Tensor]
     right: Callable[[Array, Array], Array]
     guess: str  # the best answer without a look at the sequence,
-    guess_right: float  # and how often it is right
-    guess_loss: float
+    guess_right: float  # how often it is right,
+    guess_loss: float  # and what it costs
 
 
 def squared_error(ys: Tensor, sums: Array) -> Tensor:
@@ -88,12 +89,16 @@ def squared_error(ys: Tensor, sums: Array) -> Tensor:
 
 TASKS = {
     "adding": Task(
-        adding, 2, 1, squared_error, lambda ys, sums: np.abs(ys[:, 0] - sums) < CLOSE, "always saying 1", 1 - (1 - CLOSE) ** 2, 1 / 6
+        about="the sum of two marked numbers", draw=adding, inputs=2, outputs=1,
+        loss=squared_error, right=lambda ys, sums: np.abs(ys[:, 0] - sums) < CLOSE,
+        guess="always saying 1", guess_right=1 - (1 - CLOSE) ** 2, guess_loss=1 / 6,
     ),
     "order": Task(
-        temporal_order, 6, 4, cross_entropy, lambda ys, classes: ys.argmax(axis=-1) == classes, "guessing", 1 / 4, float(np.log(4))
+        about="X or Y, and then X or Y", draw=temporal_order, inputs=6, outputs=4,
+        loss=cross_entropy, right=lambda ys, classes: ys.argmax(axis=-1) == classes,
+        guess="guessing", guess_right=1 / 4, guess_loss=log(4),
     ),
-}
+}  # fmt: skip
 
 
 # ---- one network on one task ---------------------------------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ class LongMemory(Experiment):
         arguments = self.arguments
         self.task = task = TASKS[arguments.task]
         bias = arguments.forget_bias
-        options = {"forget_bias": np.log(arguments.length) if bias is None else bias} if arguments.cell == "lstm" else {}
+        options = {"forget_bias": log(arguments.length) if bias is None else bias} if arguments.cell == "lstm" else {}
         self.model = LastState(arguments.cell, task.inputs, arguments.hidden, task.outputs, rng=self.rng, **options)
         self.held_out = task.draw(np.random.default_rng([self.seed, 1]), arguments.length, self.unseen)
 

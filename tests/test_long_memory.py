@@ -237,7 +237,7 @@ def test_the_comparison_is_the_runs_that_train_makes(tmp_path: Path, capsys: pyt
     options = ["--task", "order", "--length", "12", "--cell", "gru", "--seed", "1"]
     main(["train", "--out", str(tmp_path / "one"), *options, *SMALLEST])
     one = load_checkpoint("long_memory", tmp_path / "one")
-    among = load_checkpoint("long_memory", tmp_path / "all" / "seed-1-order-12-gru-4")
+    among = load_checkpoint("long_memory", tmp_path / "all" / "trained" / "order-12-gru-4-seed-1")
     assert among.config["losses"] == one.config["losses"]
     for name, array in one.arrays.items():
         np.testing.assert_array_equal(among.arrays[name], array)
@@ -280,26 +280,43 @@ def test_a_comparison_stopped_anywhere_and_resumed_ends_in_the_same_bytes(
 def test_a_comparison_can_be_gone_on_with_more_seeds_but_not_as_another(tmp_path: Path) -> None:
     out = tmp_path / "run"
     main(["--out", str(out), "--tasks", "order", "--cells", "lstm", "--lengths", "10", "--seeds", "1", *SMALLEST])
-    before = (out / "seed-0-order-10-lstm-4" / CHECKPOINT).read_bytes()
+    before = (out / "trained" / "order-10-lstm-4-seed-0" / CHECKPOINT).read_bytes()
     assert main(["--resume", str(out), "--seeds", "2", "--quiet"]) == 0
     assert [r["seed"] for r in json.loads((out / "results.json").read_text())] == [0, 1]
-    assert (out / "seed-0-order-10-lstm-4" / CHECKPOINT).read_bytes() == before
+    assert (out / "trained" / "order-10-lstm-4-seed-0" / CHECKPOINT).read_bytes() == before
     for argv, message in (
         (["--resume", str(out), "--hidden", "5"], "--hidden 5 contradicts"),
         (["--resume", str(out), "--lengths", "10", "20"], "--lengths .* contradicts"),
         (["--resume", str(out), "--out", "elsewhere"], "leave --out out"),
-        (["--resume", str(out / "seed-0-order-10-lstm-4")], "holds no comparison"),
+        (["--resume", str(out / "trained" / "order-10-lstm-4-seed-0")], "holds no comparison"),
         (["--out", str(out)], "holds a checkpoint already"),
+        (["train", "--resume", str(out)], "no checkpoint"),
     ):
         with pytest.raises(Problem, match=message):
             main(argv)
 
 
 @pytest.mark.usefixtures("few")
-def test_a_single_run_is_not_gone_on_with_as_a_comparison(tmp_path: Path) -> None:
+def test_a_single_run_and_a_broken_file_are_not_gone_on_with_as_a_comparison(tmp_path: Path) -> None:
     main(["train", "--out", str(tmp_path / "one"), *SMALLEST])
-    with pytest.raises(Problem, match="a single run; go on with it by `train --resume`"):
-        main(["--resume", str(tmp_path / "one")])
+    for text, message in ((None, "a single run; go on with it by `train --resume`"), ("3", "a single run"), ("{", "holds no comparison")):
+        if text is not None:
+            (tmp_path / "one" / "config.json").write_text(text)
+        with pytest.raises(Problem, match=message):
+            main(["--resume", str(tmp_path / "one")])
+
+
+@pytest.mark.usefixtures("few")
+def test_a_comparison_gone_on_with_fewer_steps_than_were_done_is_judged_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LongMemory.step
+    monkeypatch.setattr(LongMemory, "step", lambda self: (signal.raise_signal(signal.SIGINT), step(self)))
+    options = ["--tasks", "order", "--cells", "rnn", "--lengths", "10", "--seeds", "1"]
+    assert main(["--out", str(tmp_path / "run"), *options, *SMALLEST, "--steps", "9"]) == 130
+    monkeypatch.setattr(LongMemory, "step", step)
+    assert main(["--resume", str(tmp_path / "run"), "--steps", "1", "--quiet"]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())[0]["updates"] == 1
 
 
 def result(cell: str, updates: int, right: float, seed: int = 0, parameters: int = 100) -> Result:
