@@ -269,10 +269,11 @@ class Experiment:
         if arguments.resume:
             folder = folder if folder.is_dir() else folder.parent
             check_writable(folder)
+        alone = len(seeds) == 1 and not any(folder.glob(f"seed-*/{CHECKPOINT}"))
         runs: dict[str, Experiment] = {}
         for seed in seeds:
             training = made if seed == seeds[0] else cls(arguments, seed)
-            place = folder if len(seeds) == 1 else folder / f"seed-{seed}"
+            place = folder if alone else folder / f"seed-{seed}"
             check_writable(place)
             if (place / CHECKPOINT).exists():
                 training.restore(load_checkpoint(cls.name, place))

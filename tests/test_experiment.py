@@ -147,6 +147,15 @@ def test_the_bar_of_one_run_among_many_bears_its_label(tmp_path: Path, capsys: p
     assert "the third of nine" in capsys.readouterr().err
 
 
+def test_one_seed_of_several_is_gone_on_with_where_it_stands(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Echo.main(["--out", str(out), "--seeds", "2", "--steps", "10"])
+    Echo.main(["--resume", str(out), "--seeds", "1", "--steps", "15"])
+    assert not (out / CHECKPOINT).exists()
+    done = [first_checkpoint("echo", out / f"seed-{seed}").config["done"] for seed in (0, 1)]
+    assert done == [15, 10]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs to copy: of one seed, of two, and of another task."""
