@@ -358,8 +358,10 @@ def summary(folder: Path, runs: dict[str, Experiment], levels: dict[str, float])
     one = next(iter(runs.values()))
     final = {name: run.scores[-1][1] for name, run in runs.items() if run.scores}
     if final:
-        reached = ", ".join(f"{name} {score:.{one.digits}f}" for name, score in final.items())
-        print(f"\n{one.measure}: {reached}; median {np.median(list(final.values())):.{one.digits}f}")
+        for curve in one.curves():
+            ends = {name: runs[name].curves()[curve][-1][1] for name in final}
+            reached = ", ".join(f"{name} {score:.{one.digits}f}" for name, score in ends.items())
+            print(f"\n{one.measure}{curve and f', {curve}'}: {reached}; median {np.median(list(ends.values())):.{one.digits}f}")
         write_text(folder / "scores.json", json.dumps({"measure": one.measure, "scores": final, "baselines": levels}, indent=2) + "\n")
         plot_runs(folder / "curve.svg", runs, levels)
 
