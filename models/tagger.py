@@ -6,7 +6,7 @@
 In `total = sum(w, start=0)` the name `total` is a target, `sum` a call, `w` a name, `start` an argument: what a name is shows only behind
 it.  A network that reads from left to right must guess, and is often wrong for it; one that reads in both directions has seen the `=` and
 the parenthesis.  Both learn from the same windows of the standard library's source, labelled by `tokenize` and `ast`, and both have as
-many units: H in one direction, or H/2 in each of two.
+many units, H in one direction, or H/2 in each of two, which have fewer weights.
 
 Look-ups give the numbers their meaning: for each character, the commonest label of the longest context, to the left or to both sides,
 that the training text holds.
@@ -29,7 +29,7 @@ from numpy.random import Generator
 from models.experiment import CELLS, Experiment, load_checkpoint, load_model
 from models.python_labels import LABELS, NAMES, labelled_files, labels, read_source
 from models.stacked import stacked
-from models.tagger_show import LEGEND, draw_classes, draw_snippet, in_colours, liveliest, with_letters
+from models.tagger_show import LEGEND, class_table, draw_classes, draw_snippet, in_colours, liveliest, with_letters
 from models.task import Problem, positive, run, write_text
 from tinygrad_seq import Tensor, cross_entropy, no_grad
 from tinygrad_seq.nn import Linear, Module
@@ -308,7 +308,7 @@ class Tagging(Experiment):
         self.model.eval()
         methods = {name: said for name, said in self.simple.items() if name != "commonest label"} | self.said()
         scores = {name: f1(said, self.true) for name, said in methods.items()}
-        text = "\n".join(self.table(methods, scores))
+        text = "\n".join(class_table(self.true, methods, scores))
         print(f"\n{text}")
         write_text(folder / "classes.txt", text + "\n")
         draw_classes(folder / "classes.svg", scores)
@@ -324,17 +324,6 @@ class Tagging(Experiment):
             "snippet.svg  a piece of an unseen file as the networks read it, mistakes marked",
         ]
 
-    def table(self, methods: dict[str, Array], scores: dict[str, Array]) -> list[str]:
-        """A row a label, a column a method."""
-        share = np.bincount(self.true, minlength=K) / len(self.true)
-        lines = [f"{'F1, %':12}{'share':>7}" + "".join(f"{name:>21}" for name in methods)]
-        for label, name in enumerate(NAMES):
-            row = "".join(f"{'-' if np.isnan(score[label]) else f'{100 * score[label]:.1f}':>21}" for score in scores.values())
-            lines.append(f"{name:12}{100 * share[label]:6.1f}%{row}")
-        lines.append(f"{'mean':12}{'':7}" + "".join(f"{100 * np.nanmean(score):21.1f}" for score in scores.values()))
-        lines.append(f"{'right, %':12}{'':7}" + "".join(f"{100 * (said == self.true).mean():21.1f}" for said in methods.values()))
-        return lines
-
 
 # ---- the command line ----------------------------------------------------------------------------------------------------------------
 
@@ -342,8 +331,10 @@ class Tagging(Experiment):
 def label(argv: Sequence[str]) -> int:
     """Print a file as a trained network reads it."""
     parser = argparse.ArgumentParser(
-        prog="python -m models.tagger label", description="Colour a Python file by what a trained network makes of each character."
-    )
+        prog="python -m models.tagger label", description="Colour a Python file by what a trained network makes of each character.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The labels:\n" + "\n".join(f"  {name:12}{meaning}" for name, meaning in LABELS.items()),
+    )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FOLDER", help="of the run, or its checkpoint file")
     parser.add_argument("--direction", choices=DIRECTIONS, help="which network (default: the bidirectional one, where it was trained)")
     parser.add_argument(

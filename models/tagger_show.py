@@ -83,6 +83,18 @@ def _wrong(said: Array, true: Array | None) -> Array:
     return np.zeros(len(said), bool) if true is None else said != true
 
 
+def class_table(true: Array, said: Mapping[str, Array], scores: Mapping[str, Array]) -> list[str]:
+    """A row a label, a column a method: F1, its mean, and the share of characters that are right."""
+    share = np.bincount(true, minlength=len(NAMES)) / len(true)
+    lines = [f"{'F1, %':12}{'share':>7}" + "".join(f"{name:>21}" for name in said)]
+    for label, name in enumerate(NAMES):
+        row = "".join(f"{'-' if np.isnan(score[label]) else f'{100 * score[label]:.1f}':>21}" for score in scores.values())
+        lines.append(f"{name:12}{100 * share[label]:6.1f}%{row}")
+    lines.append(f"{'mean':12}{'':7}" + "".join(f"{100 * np.nanmean(score):21.1f}" for score in scores.values()))
+    lines.append(f"{'right, %':12}{'':7}" + "".join(f"{100 * (answers == true).mean():21.1f}" for answers in said.values()))
+    return lines
+
+
 # ---- pictures ------------------------------------------------------------------------------------------------------------------------
 
 LINES, COLUMNS = 11, 92  # of the piece of text that is drawn

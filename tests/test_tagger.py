@@ -350,8 +350,8 @@ def test_what_cannot_be_labelled_is_refused(trained: Path, source: Path, tmp_pat
         main(["label", "--checkpoint", str(tmp_path), good])
 
 
-@given(st.text(st.sampled_from("ab \t\n\x1b\x07é$"), min_size=1), st.randoms(use_true_random=False))
-def test_shown_text_is_the_text_and_commands_no_terminal(text: str, random: object) -> None:
+@given(st.text(st.sampled_from("ab \t\n\x1b\x07é$"), min_size=1))
+def test_shown_text_is_the_text_and_commands_no_terminal(text: str) -> None:
     rng = np.random.default_rng(len(text))
     said, true = rng.integers(0, K, (2, len(text)))
     shown = in_colours(text, said, true)
