@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import re
 from collections import Counter
@@ -57,10 +58,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of both networks, and one of the forward network alone, to look at."""
+    """A run of both networks, and one of the forward network alone, to look at, and what they printed."""
     folder = tmp_path_factory.mktemp("runs")
     for direction in ("compare", "forward"):
-        main([*SMALL, "--source", str(source), "--direction", direction, "--out", str(folder / direction)])
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            main([*SMALL, "--source", str(source), "--direction", direction, "--out", str(folder / direction)])
+        (folder / f"{direction}.txt").write_text(printed.getvalue())
     return folder
 
 
@@ -238,6 +241,7 @@ def test_a_run_leaves_tables_and_pictures(trained: Path, source: Path) -> None:
     files = {CHECKPOINT, "config.json", "curve.svg", "classes.txt", "classes.svg", "snippet.svg"}
     for direction in ("compare", "forward"):
         assert {path.name for path in (trained / direction).iterdir()} == files
+        assert (trained / direction / "classes.txt").read_text() in (trained / f"{direction}.txt").read_text()
     table = (trained / "compare" / "classes.txt").read_text()
     assert re.findall(r"^\w+", table, re.MULTILINE)[1:] == [*NAMES, "mean", "right"]
     assert "bidirectional" in table.splitlines()[0]
@@ -249,19 +253,25 @@ def test_a_run_leaves_tables_and_pictures(trained: Path, source: Path) -> None:
 
 
 def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(trained: Path, source: Path, tmp_path: Path) -> None:
-    main([*SMALL, "--source", str(source), "--out", str(tmp_path / "parts"), "--minutes", "1e-9"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tagging, "finish", lambda *_: None)  # as if the lights had gone out
+        main([*SMALL, "--source", str(source), "--out", str(tmp_path / "parts"), "--minutes", "1e-9"])
     assert load_checkpoint("tagger", tmp_path / "parts").config["done"] == 1
     main(["--resume", str(tmp_path / "parts"), "--quiet"])
     for path in (trained / "compare").iterdir():
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes(), path.name
 
 
-def test_several_seeds_in_one_run(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "--steps", "1", "--source", str(source), "--seeds", "2", "--out", str(tmp_path / "run")]) == 0
+def test_several_seeds_say_what_each_network_reached(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tagging, "finish", lambda *_: None)
+    main([*SMALL, "--source", str(source), "--seeds", "2", "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().out
-    assert "median" in printed
-    for seed in (0, 1):
-        assert (tmp_path / "run" / f"seed-{seed}" / "classes.txt").read_text() in printed
+    for network in ("bidirectional", "forward"):
+        right = [load_checkpoint("tagger", tmp_path / "run" / f"seed-{seed}").arrays[f"extra.{network}"][-1] for seed in (0, 1)]
+        reached = f"seed 0 {right[0]:.3f}, seed 1 {right[1]:.3f}; median {np.median(right):.3f}"
+        assert f"characters right, {network}: {reached}\n" in printed
     assert {"scores.json", "curve.svg", "seed-0", "seed-1"} == {path.name for path in (tmp_path / "run").iterdir()}
 
 
