@@ -1,6 +1,6 @@
 """Which language is a name in?  A sequence in, one answer out (many-to-one: Chaudhury 2024, ch. 10).
 
-    python -m models.languages                                             train, and tell unseen names apart; about a minute and a half
+    python -m models.languages   train, and tell unseen names apart; about a minute and a half
     python -m models.languages sample --checkpoint runs/languages "Rzeczpospolita"   the probabilities for yours
 
 The names are those that Unicode's locale data, by way of Babel, gives to territories, languages, currencies and scripts: "Deutschland",
@@ -260,9 +260,9 @@ def by_language(counts: Array) -> list[str]:
     return lines
 
 
-def share(part: int, whole: int) -> str:
+def share(count: int, whole: int) -> str:
     """A part of a whole in per cent."""
-    return f"{100 * part / whole:.1f}%" if whole else "-"
+    return f"{100 * count / whole:.1f}%" if whole else "-"
 
 
 def mistakes(asked: Labelled, p: Array, count: int = 10) -> list[str]:

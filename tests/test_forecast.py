@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.forecast import (
     TAU,
     Forecast,
     Forecaster,
+    Forecasts,
     by_horizon,
     direct_forecasts,
     draw_series,
@@ -166,6 +168,24 @@ def test_batches_are_pieces_of_the_series_to_learn_from(monkeypatch: pytest.Monk
     assert np.ptp(losses) > 0
     for xs in np.concatenate(seen, axis=1)[:, :, 0].T:
         assert (known[:, :6] == xs).all(axis=1).any()
+
+
+@pytest.mark.usefixtures("few")
+def test_the_loss_of_the_truth_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Forecast(Forecast.parser().parse_args(SMALL), 0)
+    known = windows(task.series, 9)
+
+    def forecasting(late: float, wrong: float) -> Callable[..., Forecasts]:
+        def model(xs: np.ndarray, ahead: int) -> Forecasts:
+            whole = np.array([known[(known[:, :6] == x).all(axis=1)][0] for x in xs[:, :, 0].T]).T[:, :, None]
+            assert len(whole) == 6 + ahead
+            return Forecasts(Tensor(whole[1:7] + late), Tensor(whole[6:] + wrong))
+
+        return model
+
+    for late, wrong, loss in ((0, 0, 0), (0.5, 0, 0.25), (0, 2, 4)):
+        monkeypatch.setattr(task, "model", forecasting(late, wrong))
+        assert task.loss().item() == pytest.approx(loss)
 
 
 # ---- simpler methods -----------------------------------------------------------------------------------------------------------------
