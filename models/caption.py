@@ -249,7 +249,6 @@ class Caption(Experiment):
     name = "caption"
     measure = "of unseen numbers exactly right"
     time = "about two minutes on one core"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 128, "batch": 128, "steps": 2400, "lr": 4e-3}
     full: ClassVar[dict[str, Any]] = {"steps": 12000}
     unseen, known, rows = 1000, 5000, 8  # pictures to be judged by, that simpler methods learn from, in the gallery three to a row

@@ -114,7 +114,6 @@ class Dates(Experiment):
     name = "dates"
     measure = "of unseen dates exactly right"
     time = "about three minutes on two cores"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 64, "batch": 64, "steps": 1500, "lr": 6e-3}
     full: ClassVar[dict[str, Any]] = {"steps": 6000}
     evaluations = 10

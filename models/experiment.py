@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,6 @@ class Experiment:
     digits: ClassVar[int] = 3
     evaluations: ClassVar[int] = 20  # in a run
     time: ClassVar[str]  # what the default run takes
-    about: ClassVar[str]  # the module's docstring
     defaults: ClassVar[dict[str, Any]] = {}  # of options
     full: ClassVar[dict[str, Any]] = {}  # what --full sets instead, where there is more to gain
     changeable: ClassVar[tuple[str, ...]] = ("steps", "lr", "clip", "seeds")  # what a resumed run may change
@@ -219,7 +219,8 @@ class Experiment:
     def parser(cls) -> argparse.ArgumentParser:
         """The options of a run."""
         parser = argparse.ArgumentParser(
-            prog=f"python -m models.{cls.name}", description=cls.about, formatter_class=argparse.RawDescriptionHelpFormatter,
+            prog=f"python -m models.{cls.name}", description=sys.modules[cls.__module__].__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog=f"The default run takes {cls.time}.  Ctrl-C stops after the step at hand; --resume goes on from there.",
         )  # fmt: skip
         integer, real = positive(int), positive(float)

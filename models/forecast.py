@@ -163,7 +163,6 @@ class Forecast(Experiment):
     name = "forecast"
     measure = "normalised error 84 units ahead"
     time = "about a minute and a half of one core"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 64, "batch": 64, "steps": 2000, "lr": 4e-3}
     known, length = 64, 200  # series to learn from, and values in each
     unseen, horizon = 256, 50  # series to forecast, and how many steps

@@ -182,7 +182,6 @@ class Languages(Experiment):
     name = "languages"
     measure = "of unseen names right"
     time = "about a minute and a half of one core"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 64, "batch": 64, "steps": 2500, "lr": 6e-3}
 
     @classmethod

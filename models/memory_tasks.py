@@ -137,7 +137,6 @@ class LongMemory(Experiment):
     name = "long_memory"
     measure = "of held-out sequences right"
     time = "half a minute on one core"
-    about = "Train one network on one of the two tasks."
     defaults: ClassVar[dict[str, Any]] = {"cell": "lstm", "hidden": 32, "batch": 64, "steps": 1500, "lr": 1e-2}
     evaluations = 60
     unseen: ClassVar[int] = 1000

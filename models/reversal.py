@@ -57,7 +57,6 @@ class Reversal(Experiment):
     name = "reversal"
     measure = "of unseen strings exactly right"
     time = "about five minutes on two cores"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "lstm", "hidden": 128, "batch": 64, "steps": 6500, "lr": 4e-3}
     full: ClassVar[dict[str, Any]] = {"steps": 15000}
 

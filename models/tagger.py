@@ -199,7 +199,6 @@ class Tagging(Experiment):
     name = "tagger"
     measure = "of unseen files' characters right"
     time = "about four minutes on two cores"
-    about = __doc__
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 128, "batch": 64, "steps": 1000, "lr": 6e-3}
     full: ClassVar[dict[str, Any]] = {"steps": 5000}
     evaluations = 10

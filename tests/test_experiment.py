@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shutil
 import signal
@@ -22,7 +23,7 @@ from tinygrad_seq import Tensor, no_grad
 class Echo(Experiment):
     """Say the number of the step before: small enough to learn in a second."""
 
-    name, measure, time, about = "echo", "mean squared error", "a second", "A test."
+    name, measure, time = "echo", "mean squared error", "a second"
     defaults: ClassVar[dict[str, Any]] = {"cell": "rnn", "hidden": 6, "batch": 8, "steps": 40, "lr": 1e-2, "quiet": True}
     full: ClassVar[dict[str, Any]] = {"steps": 60}
 
@@ -67,6 +68,13 @@ def test_a_run_learns_beats_its_baseline_and_says_so(tmp_path: Path, capsys: pyt
     for words in ("baselines  mean squared error: always 0", "note.txt", "held out: 0."):
         assert words in printed
     assert {path.name for path in (tmp_path / "run").iterdir()} == {CHECKPOINT, "curve.svg", "config.json", "note.txt"}
+
+
+@pytest.mark.parametrize("task", ["caption", "char_lm", "dates", "forecast", "languages", "reversal", "tagger"])
+def test_the_help_of_a_task_is_what_its_file_begins_with(task: str) -> None:
+    module = importlib.import_module(f"models.{task}")
+    [cls] = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Experiment) and c.__module__ == module.__name__]
+    assert str(module.__doc__).strip() in cls.parser().format_help()
 
 
 def test_several_seeds_are_the_runs_of_each_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
