@@ -205,8 +205,9 @@ class Languages(Experiment):
                 f"           such as {', '.join(self.asked.names[100::400][:4])}"]  # fmt: skip
 
     def config(self) -> dict[str, Any]:
-        """The characters, and a sum over the names."""
-        return {"letters": "".join(letters().symbols), "names": zlib.crc32("\n".join(all_names().names).encode())}
+        """The characters, and a sum over the names and their languages."""
+        lines = "\n".join(f"{name} {NAMES[label]}" for name, label in zip(*all_names(), strict=True))
+        return {"letters": "".join(letters().symbols), "names": zlib.crc32(lines.encode())}
 
     def check_config(self, config: dict[str, Any]) -> None:
         """A Problem where the names are others."""
