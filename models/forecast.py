@@ -30,7 +30,7 @@ from models.recurrent import generate, unroll
 from models.task import COLOURS, Problem, picture, positive, run, write_text
 from tinygrad_seq import Tensor, no_grad, stack
 from tinygrad_seq.nn import Linear, Module
-from tinygrad_seq.record import Array
+from tinygrad_seq.record import Array, Value
 
 # ---- the series ----------------------------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Forecaster(Module):
         self.cell = CELLS[cell](1, hidden, rng=rng, dtype=dtype)
         self.output = Linear(hidden, 1, rng=rng, dtype=dtype)
 
-    def forward(self, xs: Array, ahead: int) -> Forecasts:
+    def forward(self, xs: Value, ahead: int) -> Forecasts:
         """Read xs, then go on `ahead` steps by itself; ValueError where `ahead` is below 1."""
         if ahead < 1:
             raise ValueError(f"Forecaster: ahead={ahead}, expected at least one step.")
@@ -164,6 +164,7 @@ class Forecast(Experiment):
     measure = "normalised error 84 units ahead"
     time = "about a minute and a half of one core"
     defaults: ClassVar[dict[str, Any]] = {"cell": "gru", "hidden": 64, "batch": 64, "steps": 2000, "lr": 4e-3}
+    full: ClassVar[dict[str, Any]] = {"steps": 10000}
     known, length = 64, 200  # series to learn from, and values in each
     unseen, horizon = 256, 50  # series to forecast, and how many steps
     judged = 84 // EVERY  # the step whose error is the score
