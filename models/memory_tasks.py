@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 from bisect import bisect_left
 from collections.abc import Callable
-from math import isqrt, log
+from math import isfinite, isqrt, log
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -212,6 +212,14 @@ def length(text: str) -> int:
     return value
 
 
+def finite(text: str) -> float:
+    """An argument type: a number that is one."""
+    value = float(text)
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
 def add_forget_bias(group: Any) -> None:
     """The option of both commands."""
-    group.add_argument("--forget-bias", type=float, metavar="B", help="b_f of the LSTM at the start (default: ln T)")
+    group.add_argument("--forget-bias", type=finite, metavar="B", help="b_f of the LSTM at the start (default: ln T)")

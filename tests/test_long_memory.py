@@ -355,7 +355,7 @@ def test_longer_sequences_take_longer() -> None:
     "argv",
     [
         ["--lengths", "9"], ["--lengths", "x"], ["--cells", "mlp"], ["--tasks", "sorting"], ["--hidden", "0"], ["--seeds", "0"],
-        ["--lr", "-1"], ["train", "--length", "9"], ["train", "--task", "sorting"], ["train", "--cell", "mlp"],
+        ["--lr", "-1"], ["--forget-bias", "nan"], ["train", "--length", "9"], ["train", "--task", "sorting"], ["train", "--cell", "mlp"],
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused_by_the_command_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
