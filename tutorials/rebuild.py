@@ -5,8 +5,10 @@ What a chapter shows of a module is appended to it in the order of the book; a m
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tutorials.chapter import Block, blocks, chapters
@@ -16,28 +18,39 @@ ENGINE = ("tinygrad_seq/record.py", "tinygrad_seq/ops.py", "tinygrad_seq/tensor.
 
 
 def marked(files: Iterable[Path]) -> list[Block]:
-    """The blocks of these chapters that hold lines of the package."""
-    return [b for file in files for b in blocks(file.read_text(encoding="utf-8")) if b.language == "py" and b.mark.startswith("from ")]
+    """The blocks of these chapters that hold lines of the package; of a difference, the lines that it leads to."""
+    found = [block for file in files for block in blocks(file.read_text(encoding="utf-8"))]
+    return [_reached(b) if b.language == "diff" else b for b in found if b.mark.startswith(("from ", "diff "))]
+
+
+def _reached(block: Block) -> Block:
+    mark = f"from {block.mark.split(' -> ')[1]}"
+    indent = "    " if "." in pieces(mark)[0].name else ""  # a difference shows a method without its class
+    lines = [line[2:] for line in block.text.splitlines() if not line.startswith("-")]
+    return replace(block, language="py", mark=mark, text="\n".join(indent + line if line else line for line in lines))
 
 
 def assembled(path: str, found: Iterable[Block]) -> str:
     """The module `path`, built of the blocks that show lines of it."""
-    parts: dict[str, list[str]] = {}
-    methods: dict[str, dict[str, list[str]]] = {}
+    shown: dict[str, list[tuple[Piece, str]]] = {}
     for block in found:
         for piece, text in _split(block):
-            if piece.path != path:
-                continue
-            owner, _, method = piece.name.partition(".")
-            own = methods.setdefault(owner, {}) if method else parts
-            shown = own.setdefault(method or owner, [])
-            if text not in shown:  # a line may be shown twice
-                shown.append(text)
+            before = shown.setdefault(piece.name, []) if piece.path == path else []
+            if piece not in [p for p, _ in before]:  # a line may be shown twice
+                before.append((piece, text))
     text = ""
-    for name in sorted(parts, key=lambda name: name != "imports"):  # imports first, all else as it comes
-        text += "\n".join(parts[name]) + "\n\n"
-        for lines in methods.get(name, {}).values():
-            text += "\n".join(lines) + "\n\n"
+    for name in sorted(shown, key=lambda name: name != "imports"):  # imports first, all else as it comes
+        if "." not in name:
+            methods = [method for method in shown if method.startswith(f"{name}.")]
+            text += "\n\n".join(_joined(shown[each]) for each in (name, *methods)) + "\n\n\n"
+    return text
+
+
+def _joined(parts: list[tuple[Piece, str]]) -> str:
+    """The parts of one definition, with the blank line that a page leaves out between two."""
+    text = parts[0][1]
+    for (before, _), (piece, part) in itertools.pairwise(parts):
+        text += "\n" * (1 + max(0, piece.first - before.end)) + part
     return text
 
 
@@ -45,9 +58,9 @@ def _split(block: Block) -> list[tuple[Piece, str]]:
     """The pieces of a block, each with its lines in the block."""
     lines, at, found = block.text.splitlines(), 0, []
     for piece in pieces(block.mark):
-        length = piece.end - piece.first
         while at < len(lines) and not lines[at].strip():
             at += 1
+        length = piece.end - piece.first
         found.append((piece, "\n".join(lines[at : at + length])))
         at += length
     return found
