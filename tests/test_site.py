@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.test_reference import MODULES, WORDS, offered
 from tutorials.chapter import ROOT, chapters
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,39 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         context.close()
 
 
+PROSE = """
+Array.from(document.querySelectorAll('article p, article li, article td, article h1, article h2')).map(e => {
+    const copy = e.cloneNode(true);
+    copy.querySelectorAll('code, pre').forEach(x => x.remove());
+    return copy.textContent;
+}).join('\\n')
+"""
+BROKEN = "Array.from(document.images).filter(i => !i.naturalWidth).map(i => i.src)"
+SPILL = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def look(page: Any, address: str) -> list[str]:
+    """What is wrong with a page, as a reader sees it, with all that can be unfolded unfolded."""
+    faults: list[str] = []
+    listeners = {
+        "console": lambda message: faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None,
+        "pageerror": lambda error: faults.append(f"error: {error}"),
+        "requestfailed": lambda request: faults.append(f"failed: {request.url}"),
+        "request": lambda request: faults.append(f"from afar: {request.url}") if not request.url.startswith(("file:", "data:")) else None,
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    page.goto(address)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    faults += [f"broken picture: {source}" for source in page.evaluate(BROKEN)]
+    faults += [f"raw $: {line}" for line in page.evaluate(PROSE).splitlines() if "$" in line]
+    spill = page.evaluate(SPILL)
+    faults += [f"{spill} pixels wider than the screen"] if spill > 0 else []
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
+    return faults
+
+
 def pages(site: Path) -> list[Path]:
     return sorted(site.glob("*.html"))
 
@@ -53,6 +87,13 @@ def pages(site: Path) -> list[Path]:
 def test_there_is_a_page_for_each_chapter_and_a_search(site: Path) -> None:
     names = {page.stem for page in pages(site)}
     assert {path.stem for path in chapters()} | {"index", "search", "reference", "conventions"} <= names
+
+
+def test_the_reference_shows_every_public_name(site: Path) -> None:
+    html = (site / "reference.html").read_text(encoding="utf-8")
+    shown = set(re.findall(r'id="([\w.]+)"', html))
+    missing = [name for module in MODULES for name, _ in offered(module) if name not in shown and name.rpartition(".")[2] not in WORDS]
+    assert not missing, ", ".join(missing)
 
 
 def test_nothing_comes_from_afar(site: Path) -> None:
@@ -66,25 +107,30 @@ def test_every_page_is_whole(site: Path, browser: Any, size: str) -> None:
     page = browser.new_page()
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-    page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else faults.append(f"from afar: {request.url}"))
-    for path in pages(site):
-        page.goto(path.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        broken = page.evaluate("Array.from(document.images).filter(i => !i.naturalWidth).map(i => i.src)")
-        text = page.evaluate(
-            "Array.from(document.querySelectorAll('article p, article li, article td, article h1, article h2')).map(e => "
-            "{ const c = e.cloneNode(true); c.querySelectorAll('code, pre').forEach(x => x.remove()); return c.textContent }).join('\\n')"
-        )
-        faults += [f"broken picture: {source}" for source in broken]
-        faults += [f"raw $: {line}" for line in text.splitlines() if "$" in line]
-        spill = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        faults += [f"{spill} pixels wider than the screen"] if spill > 0 else []
-        assert not faults, f"{path.name}: {faults}"
+    faults = {path.name: found for path in pages(site) if (found := look(page, path.as_uri()))}
     page.close()
+    assert not faults
+
+
+def test_a_page_with_faults_is_noticed(browser: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<article><p>raw $x$</p><img src='gone.png'><div style='width: 3000px'>wide</div></article>"
+        "<script>console.error('one'); undefined.two</script><script src='http://localhost:9/three.js'></script>"
+    )
+    page = browser.new_page()
+    found = " | ".join(look(page, bad.as_uri()))
+    page.close()
+    for fault in (
+        "raw $: raw $x$",
+        "broken picture",
+        "pixels wider",
+        "console: one",
+        "error: ",
+        "failed: ",
+        "from afar: http://localhost:9",
+    ):
+        assert fault in found, fault
 
 
 def test_every_link_leads_somewhere(site: Path, browser: Any) -> None:

@@ -83,6 +83,10 @@ def test_the_prose_is_in_the_books_voice(path: Path) -> None:
         assert not re.search(rf"\b{word}", prose, re.IGNORECASE), (
             f'{path.name}: "{word}" tells a reader who does not see it that they should'
         )
+    for line in re.sub(r"`[^`\n]*`", "", prose).splitlines():
+        assert line.count("$") % 2 == 0, (
+            f"{path.name}: mathematics is not broken at the end of a line, where + or - would begin a list: {line}"
+        )
     assert "\\(" not in prose, f"{path.name}: mathematics stands between $ and $, which GitHub and the site read"
     assert "\\[" not in prose, f"{path.name}: mathematics stands between $$ and $$, which GitHub and the site read"
 
