@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tutorials.chapter import FOLDER, Block, blocks, chapters, number, outputs, run_all, title
-from tutorials.figures.build import IMAGES, figures, fingerprint
+from tutorials.figures.build import IMAGES, figures, fingerprint, write
 from tutorials.source import MarkError, difference, expected, pieces, shown, spans
 from tutorials.update import with_contents, with_lines
 
@@ -87,6 +87,9 @@ def test_the_prose_is_in_the_books_voice(path: Path) -> None:
         assert line.count("$") % 2 == 0, (
             f"{path.name}: mathematics is not broken at the end of a line, where + or - would begin a list: {line}"
         )
+    mathematics = re.findall(r"\$.+?\$", prose)
+    for eaten in (r"\,", r"\;", r"\!", r"\{", r"\}", r"\_"):
+        assert not any(eaten in m for m in mathematics), f"{path.name}: GitHub takes the backslash out of {eaten}"
     assert "\\(" not in prose, f"{path.name}: mathematics stands between $ and $, which GitHub and the site read"
     assert "\\[" not in prose, f"{path.name}: mathematics stands between $$ and $$, which GitHub and the site read"
 
@@ -116,12 +119,23 @@ def test_a_chapter_says_its_number_and_what_it_is_about(path: Path) -> None:
     assert about.endswith((".", "?"))
 
 
-@pytest.mark.parametrize("name", figures())
+@pytest.mark.parametrize("name", [name for name, function in figures().items() if function.__annotations__["return"] == "Drawing"])
 def test_pictures_of_graphs_show_the_graphs_of_today(name: str) -> None:
-    drawn = figures()[name]()
     text = (IMAGES / f"{name}.svg").read_text(encoding="utf-8")
-    if hasattr(drawn, "source"):
-        assert f"<!-- dot {fingerprint(drawn)} -->" in text, f"python -m tutorials.figures {name}, and look at it"
+    assert f"<!-- dot {fingerprint(figures()[name]())} -->" in text, f"python -m tutorials.figures {name}, and look at it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, function in figures().items() if function.__annotations__["return"] == "Figure"])
+def test_figures_can_be_drawn_again(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tutorials.figures.build.IMAGES", tmp_path)
+    assert write(name).read_text(encoding="utf-8").count("<path") >= 1
+
+
+def test_every_picture_of_the_book_is_made_by_a_function_and_every_function_says_what_it_gives() -> None:
+    assert {function.__annotations__["return"] for function in figures().values()} <= {"Drawing", "Figure"}
+    made = {path.stem for path in IMAGES.glob("[0-9][0-9]_*.svg")}
+    assert made == set(figures())
 
 
 # ---- what checks the chapters is checked ---------------------------------------------------------------------------------------------

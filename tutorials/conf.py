@@ -51,13 +51,9 @@ def _math(self: Any, node: nodes.Element) -> None:
 
 
 def _say_where_lines_are_from(_: Any, __: str, source: list[str]) -> None:
-    """Above a block of the package's lines, its file; the mark that says so is a comment that no page shows."""
-    source[0] = re.sub(
-        r"^<!-- (?:from|diff [\w.]+ ->) ([\w/.]+): .*-->$\n(?=```)",
-        r'\g<0><p class="file">\1</p>'.replace(r"\g<0>", "") + "\n\n",
-        source[0],
-        flags=re.MULTILINE,
-    )
+    """Above a block of the package's lines, its file, in place of the mark that says so in a comment."""
+    mark = re.compile(r"^<!-- (?:from|diff [\w.]+ ->) ([\w/.]+): .*-->\n(?=```)", re.MULTILINE)
+    source[0] = mark.sub(r'<p class="file">\1</p>\n\n', source[0])
 
 
 def _as_written(_: Any, __: str, ___: str, ____: Any, _____: Any, lines: list[str]) -> None:

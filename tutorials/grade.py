@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def graded(exercise: Exercise, file: Path, seconds: float) -> int:
     """Judge the file in a process of its own, so that an answer that loops, or ends Python, ends nothing else."""
     heading = f"{exercise.number} {exercise.title}: not yet"
     command = [sys.executable, "-m", "tutorials.grade", "--inside", exercise.number, str(file.resolve())]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8")
+    env = {**os.environ, "PYTHONUTF8": "1"}
+    child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, encoding="utf-8")
     try:
         out, _ = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
