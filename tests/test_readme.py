@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tutorials.chapter import ROOT, Block, blocks, outputs, run
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", README, re.DOTALL)
+BLOCKS = [block for block in blocks(README) if block.language == "python"]
 
 
-@pytest.mark.parametrize(("code", "output"), BLOCKS, ids=[f"block {i}" for i in range(len(BLOCKS))])
-def test_each_block_runs_and_prints_what_it_says(code: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"line {block.first}" for block in BLOCKS])
+def test_each_block_runs_and_prints_what_it_says(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygraphviz", reason="without a renderer the drawing in the README cannot be made")
-    if "import torch" in code:
-        pytest.importorskip("torch", reason="PyTorch is not installed")
     monkeypatch.chdir(tmp_path)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {"__name__": "__readme__"})
-    said = re.findall(r"^print\(.*\)\s+# (.*)$", code, re.MULTILINE)
-    expected = output.splitlines() if output else said
-    assert [line.rstrip() for line in printed.getvalue().splitlines()] == [line.rstrip() for line in expected]
+    printed = run(block, {"__name__": "__readme__"}, "README.md")
+    said = "\n".join(re.findall(r"^print\(.*\)\s+# (.*)$", block.text, re.MULTILINE))
+    assert printed == (outputs(README)[block].text if block in outputs(README) else said)
 
 
 def test_there_are_blocks_to_run() -> None:
