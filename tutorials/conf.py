@@ -6,6 +6,7 @@ by docutils, since Sphinx's own way to it loads a script from elsewhere.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ exclude_patterns = ["README.md", "solutions", "exercises", "figures", "_static"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["misc.highlighting_failure"]  # parts of functions, as chapters show them, are no whole program
+smartquotes = False  # m' is a letter with a prime
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
@@ -36,6 +38,7 @@ html_copy_source = False
 html_math_renderer = "mathml"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 maximum_signature_line_length = 80
 pygments_style = "friendly"
@@ -57,19 +60,29 @@ def _say_where_lines_are_from(_: Any, __: str, source: list[str]) -> None:
 
 
 def _as_written(_: Any, __: str, ___: str, ____: Any, _____: Any, lines: list[str]) -> None:
-    """A docstring is plain text with examples and indented equations: kept as it is written, with `code` between backquotes."""
+    """A docstring is plain text with examples, indented equations, and `name: what it is` lines: set as what they are, `code` as code."""
+    paragraphs = [list(lines) for blank, lines in itertools.groupby(lines, key=lambda line: not line.strip()) if not blank]
     written: list[str] = []
-    for i, line in enumerate(lines):
-        if line.startswith(" ") or not line.strip():
-            starts = line.startswith(" ") and (i == 0 or not lines[i - 1].strip() or not lines[i - 1].startswith(" "))
-            written += ["", "::", ""] if starts else []
-            written.append(line)
-        elif line.startswith(">>>") or (written and written[-1].startswith(">>>") and line.strip()):
-            written.append(line)
+    for paragraph in paragraphs:
+        if paragraph[0].startswith(">>>"):
+            written += paragraph
+        elif paragraph[0].startswith(" "):
+            written += ["::", "", *paragraph]
+        elif len(paragraph) > 1 and all(" = " in line for line in paragraph):
+            written += [f"| {_escaped(line)}" for line in paragraph]
+        elif re.match(r"[\w, ]+: ", paragraph[0]) and any(re.match(r"( |[\w, ]+: )", line) for line in paragraph[1:]):
+            for line in paragraph:
+                starts = not line.startswith(" ")
+                written += [f"- {_escaped(line)}" if starts else f"  {_escaped(line.strip())}"]
         else:
-            before = [""] if i and lines[i - 1].startswith(" ") else []
-            written += [*before, _escaped(line)]
+            written += [_escaped(line.strip()) for line in paragraph]
+        written.append("")
     lines[:] = written
+
+
+def _say_nothing_of_fields(_: Any, __: str, ___: str, member: Any, skip: bool, ____: Any) -> bool | None:
+    """Fields of named tuples are told of in the docstring of their class."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def _escaped(line: str) -> str:
@@ -88,3 +101,4 @@ def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
     app.connect("source-read", _say_where_lines_are_from)
     app.connect("autodoc-process-docstring", _as_written)
+    app.connect("autodoc-skip-member", _say_nothing_of_fields)
