@@ -1,6 +1,6 @@
 """`python -m tutorials.rebuild FOLDER`: the engine as the chapters show it, and nothing else: record.py, ops.py and tensor.py.
 
-What a chapter shows of a module is appended to it in the order of the book; a method goes to its class, a part of a function to its parts.
+What a chapter shows of a module is appended to it in the order of the book; a method goes to its class, a part of a function to its other parts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def assembled(path: str, found: Iterable[Block]) -> str:
 
 
 def _joined(parts: list[tuple[Piece, str]]) -> str:
-    """The parts of one definition, with the blank line that a page leaves out between two."""
+    """The parts of one definition, in the order of the module, with the blank line that a page leaves out between two."""
+    parts = sorted(parts, key=lambda part: part[0].first)
     text = parts[0][1]
     for (before, _), (piece, part) in itertools.pairwise(parts):
         text += "\n" * (1 + max(0, piece.first - before.end)) + part
