@@ -1,6 +1,6 @@
 """`python -m tutorials.rebuild FOLDER`: the engine as the chapters show it, and nothing else: record.py, ops.py and tensor.py.
 
-What a chapter shows of a module is appended to it in the order of the book; a method goes to its class, a part of a function to its other parts.
+What a chapter shows of a module is appended to it in the order of the book; a method goes to its class, a part of a function to the others.
 """
 
 from __future__ import annotations
