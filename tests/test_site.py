@@ -107,9 +107,25 @@ def test_every_page_is_whole(site: Path, browser: Any, size: str) -> None:
     page = browser.new_page()
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
-    faults = {path.name: found for path in pages(site) if (found := look(page, path.as_uri()))}
+    both = [*pages(site), *sorted((site / "img").glob("*.html"))]
+    faults = {path.name: found for path in both if (found := look(page, path.as_uri()))}
     page.close()
     assert not faults
+
+
+def test_pages_to_step_through_go_from_the_first_value_to_the_last_gradient(site: Path, browser: Any) -> None:
+    page = browser.new_page()
+    for path in sorted((site / "img").glob("*.html")):
+        page.goto(path.as_uri())
+        steps = page.evaluate("steps")
+        for k in range(len(steps)):
+            assert page.inner_text("#says") == steps[k]["says"]
+            page.click("#next")
+        gradients = {name: text for told in steps for name, text in told.get("gradient", {}).items()}
+        assert set(page.locator("text.gradient").all_text_contents()) == set(gradients.values()), path.name
+        page.keyboard.press("ArrowLeft")
+        assert page.inner_text("#says") == steps[-2]["says"]
+    page.close()
 
 
 def test_a_page_with_faults_is_noticed(browser: Any, tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
+from tinygrad_seq import grad
 from tutorials.chapter import FOLDER, Block, blocks, chapters, number, outputs, run_all, title
+from tutorials.exercises.programs import Program, programs
 from tutorials.figures.build import IMAGES, figures, fingerprint, write
+from tutorials.figures.walk import walk
 from tutorials.source import MarkError, difference, expected, pieces, shown, spans
 from tutorials.update import with_contents, with_lines
 
@@ -70,6 +74,9 @@ def test_links_and_pictures_are_there_and_pictures_are_told_in_words(path: Path)
             assert (path.parent / file).exists(), f"{path.name}: {link}"
             assert not anchor or anchor in _anchors(path.parent / file), f"{path.name}: {link}: there is no such heading"
 
+    for link in re.findall(r'<a href="([^"]+)"', prose):
+        assert (path.parent / link).exists(), f"{path.name}: {link}"
+
 
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -119,10 +126,11 @@ def test_a_chapter_says_its_number_and_what_it_is_about(path: Path) -> None:
     assert about.endswith((".", "?"))
 
 
-@pytest.mark.parametrize("name", [name for name, function in figures().items() if function.__annotations__["return"] == "Drawing"])
+@pytest.mark.parametrize("name", [name for name, function in figures().items() if function.__annotations__["return"] != "Figure"])
 def test_pictures_of_graphs_show_the_graphs_of_today(name: str) -> None:
-    text = (IMAGES / f"{name}.svg").read_text(encoding="utf-8")
-    assert f"<!-- dot {fingerprint(figures()[name]())} -->" in text, f"python -m tutorials.figures {name}, and look at it"
+    suffix = "html" if figures()[name].__annotations__["return"] == "Page" else "svg"
+    text = (IMAGES / f"{name}.{suffix}").read_text(encoding="utf-8")
+    assert fingerprint(figures()[name]()) in text, f"python -m tutorials.figures {name}, and look at it"
 
 
 @pytest.mark.slow
@@ -133,8 +141,8 @@ def test_figures_can_be_drawn_again(name: str, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_every_picture_of_the_book_is_made_by_a_function_and_every_function_says_what_it_gives() -> None:
-    assert {function.__annotations__["return"] for function in figures().values()} <= {"Drawing", "Figure"}
-    made = {path.stem for path in IMAGES.glob("[0-9][0-9]_*.svg")}
+    assert {function.__annotations__["return"] for function in figures().values()} <= {"Drawing", "Figure", "Page"}
+    made = {path.stem for path in IMAGES.glob("[0-9][0-9]_*.html")} | {path.stem for path in IMAGES.glob("[0-9][0-9]_*.svg")}
     assert made == set(figures())
 
 
@@ -213,6 +221,28 @@ def test_update_puts_the_packages_lines_where_a_mark_names_them() -> None:
     new = with_lines(text)
     assert new == text.replace("old", shown("from tinygrad_seq/ops.py: exp"))
     assert with_lines(new) == new
+
+
+# ---- pages to step through --------------------------------------------------------------------------------------------------------------
+
+
+@given(programs())
+def test_a_walk_ends_with_the_values_and_gradients_of_the_engine(program: Program) -> None:
+    tensors = program.tensors()
+    y = tensors[-1]
+    page = walk(y, "heading", {"y": y})
+    written: dict[str, dict[str, str]] = {"value": {}, "gradient": {}}
+    for told in page.steps:
+        for kind, of in written.items():
+            of.update(told.get(kind, {}))
+    used = [tensors[k] for k in program.used()]
+    gradients = [float(g) for g in grad(y, used)]
+    assert [written["gradient"].get(f"n{i}") for i in range(len(used))] == [_digits(g) for g in gradients]
+    assert [written["value"].get(f"n{i}", "leaf") for i, x in enumerate(used)] == [_digits(x.item()) if x._op else "leaf" for x in used]
+
+
+def _digits(number: float) -> str:
+    return f"{number:.4g}".replace("-", "−")
 
 
 # ---- notebooks -----------------------------------------------------------------------------------------------------------------------

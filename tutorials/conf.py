@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,18 @@ def _escaped(line: str) -> str:
     return "".join(parts)
 
 
+def _with_pages(app: Any, error: Exception | None) -> None:
+    """The pages to step through, where the chapters' links look for them."""
+    if error is None and app.builder.format == "html":
+        for page in (Path(__file__).parent / "img").glob("*.html"):
+            target = Path(app.outdir) / "img" / page.name
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(page, target)
+
+
 def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
+    app.connect("build-finished", _with_pages)
     app.connect("source-read", _say_where_lines_are_from)
     app.connect("autodoc-process-docstring", _as_written)
     app.connect("autodoc-skip-member", _say_nothing_of_fields)

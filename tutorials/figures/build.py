@@ -13,6 +13,7 @@ from typing import Any
 from models.task import Problem
 from tinygrad_seq.draw import Drawing
 from tutorials.chapter import FOLDER
+from tutorials.figures.walk import Page
 
 IMAGES = FOLDER / "img"
 
@@ -25,18 +26,24 @@ def figures() -> dict[str, Callable[[], Any]]:
     return found
 
 
-def fingerprint(drawing: Any) -> str:
-    """A drawing's DOT text in a few letters: what the picture shows, whichever version of Graphviz drew it."""
-    return hashlib.sha256(drawing.source.encode()).hexdigest()[:16]
+def fingerprint(drawn: Drawing | Page) -> str:
+    """A comment that stands in the file: what a picture or page shows, in a few letters, whichever version of Graphviz drew it."""
+    if isinstance(drawn, Page):
+        return f"<!-- steps {drawn.fingerprint} -->"
+    return f"<!-- dot {hashlib.sha256(drawn.source.encode()).hexdigest()[:16]} -->"
 
 
 def write(name: str) -> Path:
-    """Draw one picture into tutorials/img/NAME.svg: a Drawing of tinygrad_seq.draw, or a figure of matplotlib."""
+    """Draw one picture into tutorials/img/NAME.svg: a Drawing of tinygrad_seq.draw, or a figure of matplotlib; a Page into NAME.html."""
     known = figures()
     if name not in known:
         raise Problem(f"there is no picture {name}; there are {', '.join(known)}.")
-    drawn, path = known[name](), IMAGES / f"{name}.svg"
-    text = f"{drawn.svg().rstrip()}\n<!-- dot {fingerprint(drawn)} -->\n" if isinstance(drawn, Drawing) else _plotted(drawn)
+    drawn = known[name]()
+    path = IMAGES / f"{name}.{'html' if isinstance(drawn, Page) else 'svg'}"
+    if isinstance(drawn, Drawing):
+        text = f"{drawn.svg().rstrip()}\n{fingerprint(drawn)}\n"
+    else:
+        text = drawn.html if isinstance(drawn, Page) else _plotted(drawn)
     path.write_text(text, encoding="utf-8")
     return path
 

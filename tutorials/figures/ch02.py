@@ -7,6 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from tinygrad_seq import Tensor
+from tutorials.figures.walk import Page, walk
+
 BLUE, RED, INK = "#2166ac", "#b2182b", "#222222"
 
 
@@ -51,4 +54,11 @@ def order() -> Figure:
     return figure
 
 
-FIGURES = {"02_order": order}
+def doublings() -> Page:
+    a = Tensor(1.0, requires_grad=True, name="a")
+    b = a + a
+    c = b + b
+    return walk(c, "b = a + a, c = b + b, and back", {"b": b, "c": c})
+
+
+FIGURES = {"02_order": order, "02_walk": doublings}
