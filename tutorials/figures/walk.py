@@ -50,7 +50,9 @@ def walk(y: Tensor, heading: str, names: Mapping[str, Any] | None = None) -> Pag
     nodes = _history(y)
     ids = {node._order: f"n{i}" for i, node in enumerate(nodes)}
     told = {id(tensor): name for name, tensor in (names or {}).items()}
-    words = {x._order: told.get(id(x)) or x.name or (x._op.__name__ if x._op else "input") for x in nodes}
+    words: dict[int, str] = {}
+    for node in nodes:
+        words[node._order] = told.get(id(node)) or node.name or _formula(node, words)
     steps = [_forward(node, ids, words) for node in nodes if node._op]
     return Page(heading, draw(y, names=names, legend=False), steps + _backward(y, nodes, ids, words))
 
@@ -63,6 +65,16 @@ def _history(y: Any) -> list[Any]:
                 found[x._order] = x
                 waiting.append(x)
     return [found[order] for order in sorted(found)]
+
+
+def _formula(node: Any, words: dict[int, str]) -> str:
+    """What to call a node that nobody named: h_0 @ W_h, where that is short, else its op."""
+    if not node._op:
+        return "input"
+    sign = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}.get(node._op.__name__)
+    operands = [words[x._order] if isinstance(x, Tensor) else _short(x) for x in node._inputs]
+    short = sign and all(" " not in operand for operand in operands)
+    return f" {sign} ".join(operands) if short else node._op.__name__
 
 
 def _forward(node: Any, ids: dict[int, str], words: dict[int, str]) -> dict[str, Any]:
