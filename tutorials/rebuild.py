@@ -6,11 +6,11 @@ What a chapter shows of a module is appended to it in the order of the book; a m
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from models.task import Problem, run
 from tutorials.chapter import Block, blocks, chapters
 from tutorials.source import Piece, pieces
 
@@ -67,14 +67,17 @@ def _split(block: Block) -> list[tuple[Piece, str]]:
     return found
 
 
-def main(folder: Path) -> None:
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 1:
+        raise Problem("which folder shall hold the engine? python -m tutorials.rebuild FOLDER")
     found = marked(chapters())
     for path in ENGINE:
-        target = folder / path
+        target = Path(arguments[0]) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(assembled(path, found), encoding="utf-8")
         print(target)
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run(main)

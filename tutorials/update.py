@@ -1,4 +1,4 @@
-"""`python -m tutorials.update [NN ...]`: bring chapters up to date with the package, all by default.
+"""`python -m tutorials.update [N ...]`: bring chapters up to date with the package, all by default.
 
 Rewrites the blocks whose marks say that they hold lines of the package, the ```text blocks that say what a Python block prints, and the
 table of contents in README.md.  Read the difference before you commit it: a number that changed may be a mistake that was found.
@@ -7,10 +7,11 @@ table of contents in README.md.  Read the difference before you commit it: a num
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from models.task import Problem, run
 from tutorials.chapter import FOLDER, blocks, chapters, number, outputs, run_all, title
 from tutorials.source import MarkError, expected
 
@@ -57,13 +58,17 @@ def with_contents(text: str, files: list[Path]) -> str:
     return f"{before}{BEGIN}\n{contents(files)}\n{END}{after}"
 
 
-def main(arguments: list[str]) -> None:
-    wanted = {int(a) for a in arguments}
-    for file in chapters():
-        if wanted and number(file) not in wanted:
-            continue
+def main(arguments: Sequence[str]) -> int:
+    files = {str(number(file)): file for file in chapters()}
+    unknown = [a for a in arguments if a not in files]
+    if unknown:
+        raise Problem(f"there is no chapter {', '.join(unknown)}; there are {', '.join(files)}.")
+    for file in [files[a] for a in arguments or files]:
         before = file.read_text(encoding="utf-8")
-        after = with_lines(before)
+        try:
+            after = with_lines(before)
+        except MarkError as error:
+            raise Problem(f"{file.name}, {error}") from None
         here = Path.cwd()
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
@@ -79,7 +84,8 @@ def main(arguments: list[str]) -> None:
     if (after := with_contents(before, chapters())) != before:
         readme.write_text(after, encoding="utf-8")
         print("rewrote README.md")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
+from models.task import run
 from tutorials.figures.build import figures, write
 
-if __name__ == "__main__":
-    chosen = sys.argv[1:] or list(figures())
-    for name in chosen:
+
+def main(arguments: Sequence[str]) -> int:
+    for name in arguments or figures():
         print(write(name))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
