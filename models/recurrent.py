@@ -63,7 +63,9 @@ def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtyp
     """A part of the state before the first step, (N, H): zeros, or the trained numbers (H) for each sequence."""
     if trained is None:
         return Tensor(np.zeros((batch, hidden), dtype), name=name)
-    return broadcast_to(trained, shape=(batch, hidden))
+    first: Tensor = broadcast_to(trained, shape=(batch, hidden))
+    first.name = name
+    return first
 
 
 def gate(name: str, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
@@ -130,9 +132,10 @@ def unroll(
     mask = _checked_mask(mask, lengths, T, N)
     if mask is not None:
         xs = _without_padding(xs, mask)
-    inputs = cell.input(xs) if hoist else xs
     order = range(T - 1, -1, -1) if reverse else range(T)
-    states = _loop(cell.recur if hoist else cell, lambda t, state: (inputs[t], state), state, order, mask)
+    with scope(cell):
+        inputs = cell.input(xs) if hoist else xs
+        states = _loop(cell.recur if hoist else cell, lambda t, state: (inputs[t], state), state, order, mask)
     return Unrolled([states[t] for t in range(T)], states[order[-1]])
 
 
@@ -149,14 +152,15 @@ def unroll_packed(cell: Cell, xs: Value, lengths: Value, state: Any = None, *, r
     start = np.concatenate([[0], np.cumsum(alive)])  # of each step among the rows of all steps
     rows = np.concatenate([t * N + longest_first[:n] for t, n in enumerate(alive)])
     xs = xs if isinstance(xs, Tensor) else np.asarray(xs)
-    inputs = cell.input(xs.reshape(T * N, *xs.shape[2:])[rows])
     first = select(cell.initial_state(N) if state is None else cell.checked_state(state, N), longest_first)
 
     def feed(t: int, state: Any) -> tuple[Any, Any]:
         return inputs[start[t] : start[t + 1]], map_state(lambda part, begun: _resized(part, begun, alive[t]), state, first)
 
     order = [t for t in (reversed(range(T)) if reverse else range(T)) if alive[t]]
-    states = _loop(cell.recur, feed, select(first, np.arange(0)) if reverse else first, order)
+    with scope(cell):
+        inputs = cell.input(xs.reshape(T * N, *xs.shape[2:])[rows])
+        states = _loop(cell.recur, feed, select(first, np.arange(0)) if reverse else first, order)
     steps = [states[t] for t in sorted(states)]
     flat = map_state(lambda *parts: concat(parts), *steps, first)  # the states after all steps, then the first ones
     last = rank if reverse else start[lengths - 1] + rank
@@ -186,7 +190,8 @@ def generate(cell: Cell, feed: Feed, state: Any, steps: int) -> Unrolled:
     """
     if steps < 1:
         raise ValueError(f"generate: steps={steps}, expected at least one.")
-    states = list(_loop(cell, feed, state, range(steps)).values())
+    with scope(cell):
+        states = list(_loop(cell, feed, state, range(steps)).values())
     return Unrolled(states, states[-1] if states else state)
 
 
@@ -239,7 +244,8 @@ def select(state: Any, rows: Array) -> Any:
 def _carried(m: Array, new: Any, old: Any) -> Any:
     """m * new + (1 - m) * old, in each part of the state."""
     kept = m[:, None].astype(new.h.dtype)
-    return map_state(lambda a, b: kept * a + (1 - kept) * b, new, old)
+    with scope("mask"):
+        return map_state(lambda a, b: kept * a + (1 - kept) * b, new, old)
 
 
 # ---- what is given -------------------------------------------------------------------------------------------------------------------

@@ -116,12 +116,12 @@ class Decoder(Cell):
         shifted = self._shifted(targets)
         true = np.asarray(rng.random(shifted.shape) < teacher)
 
-        def feed(t: int, state: DecoderState) -> tuple[Array, DecoderState]:
+        def feed(t: int, state: DecoderState) -> tuple[Value, DecoderState]:
             if t == 0 or true[t].all():
                 return shifted[t], state
             with no_grad():
                 written = self.scores(state.h).data.argmax(axis=-1)
-            return np.where(true[t], shifted[t], written), state
+            return state.h.detach(np.where(true[t], shifted[t], written)), state
 
         return self.scores(generate(self, feed, state, len(targets)).outputs)
 

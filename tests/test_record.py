@@ -864,7 +864,7 @@ def test_records_of_a_gradient_stand_in_the_place_of_the_op_and_the_place_is_res
     with step(2):
         slope = grad(y, x, create_graph=True)
         assert (x * 2)._place == (None, 2)
-    assert slope._place == ((None, "gates"), "backward")
+    assert slope._place == ((None, "gates"), grad)
 
 
 @pytest.mark.parametrize("t", [1.0, "1", None, True, [1]])

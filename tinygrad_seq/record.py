@@ -17,7 +17,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Value: TypeAlias = Any  # what an op takes and gives: a scalar, an array or a Tensor
-Place: TypeAlias = tuple[Any, object] | None  # (the place around this one, a scope's name | a step's number | a module)
+Place: TypeAlias = tuple[Any, object] | None  # (the place around this one, a scope's name | a step's number | a module | grad)
 
 _new = object.__new__
 _next_order = itertools.count().__next__
@@ -308,7 +308,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             continue
         if create_graph:
             output, operands = node, _as_recorded(node)
-            _now.place = (node._place, "backward")
+            _now.place = (node._place, grad)
         else:
             output, operands = node._data, node._arrays
         settings = node._settings

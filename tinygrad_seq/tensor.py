@@ -78,13 +78,15 @@ class Tensor(Node):
         """The numbers as nested lists."""
         return self._data.tolist()
 
-    def detach(self) -> Self:
-        """The same numbers without history: gradients stop here."""
-        return type(self)(self.data)
+    def detach(self, value: Value = None) -> Self:
+        """The same numbers without history: gradients stop here.  Or `value`, found from them outside the record, as a best symbol is."""
+        out = type(self)(self.data if value is None else value)
+        out._settings = {"detached": self._order}  # what it came from, for drawings; nothing is kept alive
+        return out
 
     def detach_(self) -> Self:
         """Forget this tensor's history, in place: gradients of what was made from it stop here, and what it was made from is freed."""
-        self._op, self._inputs, self._arrays, self._settings = None, (), (), {}
+        self._op, self._inputs, self._arrays, self._settings = None, (), (), {"detached": self._order}
         self._requires_grad = self._retains = False
         return self
 

@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from ..nn import Module
-from ..record import Node, Place
+from ..record import Node, Place, grad
 
 BELOW, STEP, ABOVE = range(3)  # the bands of a column
 GAP, _HEIGHT = 16.0, 36.0  # points: between neighbours, a node
@@ -176,7 +176,7 @@ class Graph:
         op: Any = node._op
         word = op.__name__.lstrip("_")
         symbol = _index_text(node._settings["index"]) if word == "getitem" else _SYMBOLS.get(word, word)
-        look = "output" if is_root else "gradient operation" if "backward" in _labels(node._place) else "operation"
+        look = "output" if is_root else "gradient operation" if grad in _labels(node._place) else "operation"
         return Item(f"n{self._numbers[node._order]}", look, (symbol, f"{self._name(node)} {node._data.shape}".strip()), node._order)
 
     def _place(self, ops: list[Node]) -> None:
