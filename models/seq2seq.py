@@ -16,7 +16,7 @@ from numpy.random import Generator
 from models.bidirectional import Bidirectional, Both
 from models.recurrent import Cell, generate, select, unroll
 from models.stacked import Stacked, run_layer
-from tinygrad_seq import Tensor, concat, cross_entropy, log_softmax, no_grad, softmax, stack, swapaxes, tanh
+from tinygrad_seq import Tensor, concat, cross_entropy, log_softmax, no_grad, scope, softmax, stack, swapaxes, tanh
 from tinygrad_seq.nn import Linear, Module, uniform, xavier, zeros
 from tinygrad_seq.record import Array, Value
 
@@ -98,7 +98,8 @@ class Decoder(Cell):
 
     def scores(self, h: Tensor) -> Tensor:
         """W_y h + b_y: (..., D) -> (..., V+1)."""
-        return h @ self.W_y + self.b_y
+        with scope("scores"):
+            return h @ self.W_y + self.b_y
 
     # ---- training
 
@@ -246,9 +247,10 @@ class AdditiveDecoder(Decoder):
         """Look, then step."""
         cell, memory = state.cell, state.memory
         assert memory is not None  # begin() gives one
-        query = (cell.h @ self.W_a).reshape(len(cell.h), 1, -1)
-        alpha = softmax(tanh(query + memory.keys) @ self.v + memory.padding)
-        context = weighted(alpha, memory.values)
+        with scope("attention"):
+            query = (cell.h @ self.W_a).reshape(len(cell.h), 1, -1)
+            alpha = softmax(tanh(query + memory.keys) @ self.v + memory.padding)
+            context = weighted(alpha, memory.values)
         cell = self.cell.recur(a + context @ self.W_c, cell)
         return DecoderState(concat([cell.h, context], axis=-1), cell, memory, alpha)
 
@@ -275,9 +277,11 @@ class DotDecoder(Decoder):
         memory = state.memory
         assert memory is not None  # begin() gives one
         cell = self.cell.recur(a, state.cell)
-        query = cell.h.reshape(len(cell.h), -1, 1)
-        alpha = softmax((memory.keys @ query).reshape(memory.padding.shape) + memory.padding)
-        h = tanh(concat([weighted(alpha, memory.values), cell.h], axis=-1) @ self.W_c)
+        with scope("attention"):
+            query = cell.h.reshape(len(cell.h), -1, 1)
+            alpha = softmax((memory.keys @ query).reshape(memory.padding.shape) + memory.padding)
+            context = weighted(alpha, memory.values)
+        h = tanh(concat([context, cell.h], axis=-1) @ self.W_c)
         return DecoderState(h, cell, memory, alpha)
 
 
@@ -292,9 +296,11 @@ def recalled(outputs: Tensor | None, lengths: Array | None, W: Tensor) -> Memory
     if outputs is None:
         raise ValueError("a decoder with attention looks back at the encoder's outputs; give memory=outputs (S, N, E).")
     S, N = outputs.shape[:2]
-    values = swapaxes(outputs, axis1=0, axis2=1)
     real = np.ones((N, S), bool) if lengths is None else np.arange(S) < np.asarray(lengths)[:, None]
-    return Memory(values, values @ W, Tensor(np.where(real, 0, -1e9).astype(W.dtype)))
+    padding = Tensor(np.where(real, 0, -1e9).astype(W.dtype), name="padding")
+    with scope("memory"):
+        values = swapaxes(outputs, axis1=0, axis2=1)
+        return Memory(values, values @ W, padding)
 
 
 # ---- encoder and decoder -------------------------------------------------------------------------------------------------------------
@@ -350,7 +356,8 @@ class Seq2Seq(Module):
     def loss(self, xs: Value, targets: Array, lengths: Array | None = None, **options: Any) -> Tensor:
         """The mean cross-entropy of the targets (T, N), each up to and with its first end."""
         scores = self(xs, targets, lengths, **options)
-        return cross_entropy(scores, targets, mask=counted(targets, self.decoder.symbols))
+        with scope("loss"):
+            return cross_entropy(scores, targets, mask=counted(targets, self.decoder.symbols))
 
 
 def counted(targets: Array, end: int) -> Array:

@@ -7,16 +7,20 @@ A column has three bands, each of them a small layered drawing: what runs before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..nn import Module
 from ..tensor import Tensor
+from .boxes import boxes_of
 from .dot import dot_text
-from .graph import Graph
-from .layout import lay_out
+from .fold import Depth, Steps, folded
+from .graph import graph_of
+from .layout import Layout
+from .paint import Show, annotate, gradient_norms
 from .render import Drawing
+from .route import Router
 
 __all__ = ["Drawing", "draw"]
 
@@ -28,6 +32,12 @@ def draw(
     names: Mapping[str, Any] | None = None,
     title: str | None = None,
     legend: bool = True,
+    depth: Depth | None = None,
+    steps: Steps | None = None,
+    rolled: bool = False,
+    weights: Literal["copies", "once"] = "copies",
+    show: Show | Sequence[Show] = (),
+    gradients: bool = False,
 ) -> Drawing:
     """The computation graph of y, a Tensor or several: time steps as columns from left to right, inputs below, results above.
 
@@ -45,9 +55,13 @@ def draw(
     for name, tensor in parameters.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"draw: params[{name!r}] is {type(tensor).__name__}, expected a Tensor.")
-    graph = Graph(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}))
-    lay_out(graph)
-    return Drawing(dot_text(graph, title, legend), len(graph.items))
+    graph = graph_of(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}), weights)
+    graph = folded(graph, depth, steps, rolled)
+    annotate(graph, (show,) if isinstance(show, str) else show, gradient_norms(roots) if gradients or "gradient" in show else None)
+    layout = Layout(graph)
+    Router(layout)
+    boxes, loose = boxes_of(layout)
+    return Drawing(dot_text(graph, layout, boxes, loose, title, legend), graph, boxes)
 
 
 def _named(names: Mapping[str, Any]) -> dict[int, str]:

@@ -1,93 +1,89 @@
-"""The record as a picture sees it: the items and edges of a graph, each with its text, its look, its column and its band."""
+"""The record as a picture sees it: items and edges, each with its text and look, and where on the grid of stages, rows and steps."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
-from unicodedata import east_asian_width
 
 import numpy as np
 
-from ..nn import Module
-from ..record import Node, Place, grad
+from ..record import Node
+from .places import Places, Run, find_runs
 
-BELOW, STEP, ABOVE = range(3)  # the bands of a column
-GAP, _HEIGHT = 16.0, 36.0  # points: between neighbours, a node
-
-_SYMBOLS = {
+SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "neg": "−x", "pow": "xⁿ", "sqrt": "√x", "sigmoid": "σ", "sum": "Σ",
     "abs": "|x|", "transpose": "xᵀ", "identity": "=",
 }  # fmt: skip
+VIEWS = {"getitem", "reshape", "transpose", "swapaxes", "astype", "broadcast_to"}
+START = "start"  # the step of an initial state
 
 
-def text_width(words: str, size: float) -> float:
-    """How many points a text of a font size takes at most, estimated for the widest font in use: there is no renderer to ask."""
-    return size * sum(
-        1.0 if c in "MWmw@%…=+−×÷<>" or east_asian_width(c) in "WF" else 0.8 if c.isupper() else 0.4 if c in " .,:;'|!()[]-" else 0.64
-        for c in words
-    )
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
-    """One node of the picture, or (with no id) a bend of a long edge."""
+    """One node of the picture.  It stands in a block: stage, row (odd: a run's, even: what lies between runs) and step."""
 
     id: str
     look: str
-    text: tuple[str, str]
-    order: int = -1
-    column: int = 0
-    band: int = STEP
+    words: str
+    key: Any  # what it is called in its block: items of other steps with the same key do the same
+    nodes: tuple[Any, ...] = ()  # the record's, one unless folded; none for a constant
+    note: str = ""
+    name: str = ""
     scopes: tuple[str, ...] = ()
-    level: int = 0
-    x: float = 0.0
-    y: float = 0.0
-    outer: int = 0  # -1: something flows in from a column to the left, 1: from the right
-    below: list[Item] = field(default_factory=list)  # neighbours in the band, towards its inputs and towards its uses
-    above: list[Item] = field(default_factory=list)
-    beside: list[Item] = field(default_factory=list)  # parameters and constants that stand to its right
-
-    @cached_property
-    def width(self) -> float:
-        """In points; what is written in an ellipse needs more room, as it narrows above and below its middle."""
-        if not self.id:
-            return 2.0
-        least, margin, stretch = {"constant": (4.0, 4.0, 1.0), "input": (52.0, 18.0, 1.2)}.get(self.look, (46.0, 16.0, 1.0))
-        return max(least, margin + stretch * max(text_width(self.text[0], 13.0), text_width(self.text[1], 9.0)))
+    stage: int = 0
+    row: int = 0
+    step: Any = None  # a number, START, or None in an even row
+    gradient: float | None = None  # ||dL/dx||, where it is painted
+    fill: str = ""
+    ink: str = ""
+    slot: Any = None  # its place in the block's template
+    x: int = 0
+    y: int = 0
 
     @property
-    def height(self) -> float:
-        """In points."""
-        return 20.0 if self.look == "constant" else _HEIGHT if self.id else 0.0
+    def block(self) -> tuple[int, int, Any]:
+        """Where it stands."""
+        return self.stage, self.row, self.step
 
     @property
-    def right(self) -> float:
-        """How far it reaches to the right of its centre, with what stands beside it."""
-        return self.width / 2 + sum(GAP + item.width for item in self.beside)
+    def order(self) -> int:
+        """When it was made; -1 for constants."""
+        return self.nodes[-1]._order if self.nodes else -1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Edge:
+    """Operand `operand` of head comes from tail."""
+
     tail: Item
     head: Item
-    bends: list[Item] = field(default_factory=list)
-
-    @property
-    def apart(self) -> bool:
-        """Whether it leads from one step into another."""
-        return self.tail.column != self.head.column and self.tail.band == self.head.band == STEP
-
-    @property
-    def look(self) -> str:
-        """What its line says."""
-        words = ["gradient"] * (self.tail.look == "gradient operation") + ["step to step"] * self.apart
-        return ", ".join(words) or "value"
+    operand: int
+    look: str = ""
+    words: str = ""
+    width: float = 0.0  # where gradients are painted
+    route: Any = None  # its line, when it is laid out
 
 
-def _reachable(roots: Sequence[Node]) -> list[Node]:
+@dataclass
+class Graph:
+    """Items and edges in the order of creation, the runs, and what is known of single steps and of the whole."""
+
+    items: list[Item] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    masked: dict[tuple[int, int, Any], str] = field(default_factory=dict)  # by block
+    captions: dict[tuple[int, int, Any], str] = field(default_factory=dict)  # of blocks, where they do not say t = 3
+    remark: str = ""
+    scale: tuple[float, float] | None = None  # log10 of the least and the greatest gradient that is painted
+
+    def run_of(self, item: Item) -> Run | None:
+        """The run that an item belongs to, if any."""
+        return next((run for run in self.runs if (run.stage, 2 * run.row + 1) == (item.stage, item.row)), None)
+
+
+def reachable(roots: Sequence[Node]) -> list[Node]:
     """The roots and what they were made from, in the order of creation."""
     found, stack = {y._order: y for y in roots}, list(roots)
     while stack:
@@ -98,41 +94,7 @@ def _reachable(roots: Sequence[Node]) -> list[Node]:
     return [found[order] for order in sorted(found)]
 
 
-def _labels(place: Place) -> list[Any]:
-    """The labels of a place, the outermost first."""
-    labels = []
-    while place is not None:
-        place, label = place
-        labels.append(label)
-    return labels[::-1]
-
-
-def _module_name(module: Module, around: Sequence[object]) -> str:
-    """The attribute of the nearest module around that holds it, else its class."""
-    parent = next((label for label in reversed(around) if isinstance(label, Module)), None)
-    for name, value in vars(parent).items() if parent is not None else ():
-        if value is module:
-            return name
-        parts: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-        for key, part in parts:
-            if part is module:
-                return f"{name}.{key}"
-    return type(module).__name__
-
-
-def _step_and_scopes(node: Node) -> tuple[int | None, tuple[str, ...]]:
-    """The time step that a node was recorded in, if any, and the names of the scopes within it."""
-    labels = _labels(node._place)
-    start = next((i for i, label in enumerate(labels) if label.__class__ is int), -1)
-    names = [
-        _module_name(label, labels[:i]) if isinstance(label, Module) else str(label)
-        for i, label in enumerate(labels)
-        if i > start and label.__class__ is not int
-    ]
-    return (labels[start] if start >= 0 else None), tuple(names)
-
-
-def _index_text(index: Any) -> str:
+def index_text(index: Any) -> str:
     """An index as it is written: [:, 0:4]."""
 
     def part(i: Any) -> str:
@@ -143,111 +105,273 @@ def _index_text(index: Any) -> str:
     return f"[{', '.join(map(part, index if isinstance(index, tuple) else (index,)))}]"
 
 
-class Graph:
-    """The items and edges of what the roots were made from, each item with its column and band."""
+def graph_of(roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str], weights: str = "copies") -> Graph:
+    """The graph of what the roots were made from; names by identity; weights as one copy for each block, or "once"."""
+    return _Builder(roots, parameters, names, weights).graph
 
-    def __init__(self, roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str]) -> None:
-        self.parameters, self.names = parameters, names
-        nodes = _reachable(roots)
-        self._numbers = {node._order: i for i, node in enumerate(nodes)}
-        self._copies: dict[int, dict[tuple[int, int], Item]] = {}
-        self.edges: list[Edge] = []
-        ops = [node for node in nodes if node._op is not None]
-        self.ops = {node._order: self._op(node, node._order in {y._order for y in roots}) for node in ops}
-        self.items = list(self.ops.values())
-        self.spans: dict[int, tuple[float, float]] = {}  # of the columns, from left to right
-        self._place(ops)
-        states = self._states(ops)
-        for node in ops:
-            for i, x in enumerate(node._inputs):
-                self.edges.append(Edge(self._operand(node, i, x, (node._order, i) in states), self.ops[node._order]))
+
+class _Builder:
+    """Fills a Graph, in the order of its methods."""
+
+    def __init__(self, roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str], weights: str) -> None:
+        self.parameters, self.names, self.weights = parameters, names, weights
+        nodes = reachable(roots)
+        self.numbers = {node._order: i for i, node in enumerate(nodes)}
+        self.roots = {y._order for y in roots}
+        self.ops = [node for node in nodes if node._op is not None]
+        self.places = Places()
+        self.runs = find_runs(self.ops, self.places)
+        self.graph = Graph(runs=list(dict.fromkeys(self.runs.values())))
+        self.made: dict[int, Item] = {}  # by the order of the op
+        self.run: dict[int, Run] = {}
+        self.leaves: dict[Any, Item] = {}
+        self.leaf_blocks: dict[Any, tuple[int, int, Any]] = {}
+        self.copies: dict[int, int] = defaultdict(int)
+        for node in self.ops:
+            self._add_op(node)
+        self._set_grid()
+        self._add_edges()
         for y in roots:
-            if y._op is None and y._order not in self._copies:
-                self._leaf_at(y, 0, STEP, ())
+            if y._op is None and not self.copies[y._order]:
+                self._leaf(y, (0, 0, None), (), ("leaf", y._order), self._name(y))
+        self.graph.items.sort(key=lambda item: item.order)
+        self._adopt_views()
+        self._name_states()
 
-    def is_step(self, item: Item) -> bool:
-        """Whether it belongs to one of the steps."""
-        return item.band == STEP and 0 <= item.column < len(self.steps)
+    # ---- ops
+
+    def _add_op(self, node: Node) -> None:
+        op: Any = node._op
+        where = self.places.where(node._place)
+        word = op.__name__.lstrip("_")
+        words = index_text(node._settings["index"]) if word == "getitem" else SYMBOLS.get(word, word)
+        look = "gradient operation" if where.backward else "mask" if where.scopes[-1:] == ("mask",) else "operation"
+        look = "output" if node._order in self.roots else look
+        item = Item(f"n{self.numbers[node._order]}", look, words, None, (node,), name=self._name(node), scopes=where.scopes)
+        kind = (word, words if words[0] == "[" and "," in words else "", where.scopes, where.backward)
+        if where.step is None:
+            item.key = (kind, node._order)
+        else:
+            run = self.run[node._order] = self.runs[id(where.loop)]
+            count = self.copies
+            place: Any = (run.number, where.step, kind)
+            item.key = (kind, count[place])
+            count[place] += 1
+            item.step = where.step
+        self.made[node._order] = item
+        self.graph.items.append(item)
 
     def _name(self, x: Any) -> str:
         return self.parameters.get(id(x)) or self.names.get(id(x)) or getattr(x, "name", None) or ""
 
-    def _op(self, node: Node, is_root: bool) -> Item:
-        op: Any = node._op
-        word = op.__name__.lstrip("_")
-        symbol = _index_text(node._settings["index"]) if word == "getitem" else _SYMBOLS.get(word, word)
-        look = "output" if is_root else "gradient operation" if grad in _labels(node._place) else "operation"
-        return Item(f"n{self._numbers[node._order]}", look, (symbol, f"{self._name(node)} {node._data.shape}".strip()), node._order)
+    # ---- the grid
 
-    def _place(self, ops: list[Node]) -> None:
-        """Give each op its column and band: its step's, or that of the steps it gathers from, or that of the steps it prepares."""
-        where = {node._order: _step_and_scopes(node) for node in ops}
-        self.steps = sorted({step for step, _ in where.values() if step is not None})
-        columns = {step: i for i, step in enumerate(self.steps)}
-        before = []
-        uses: dict[int, list[Item]] = defaultdict(list)
-        for node in ops:
-            item = self.ops[node._order]
-            step, item.scopes = where[node._order]
-            makers = [self.ops[x._order] for x in node._inputs if isinstance(x, Node) and x._order in self.ops]
-            for maker in makers:
-                uses[maker.order].append(item)
-            if step is not None:
-                item.column = columns[step]
-            elif self.steps:
-                reached = sorted(maker.column for maker in makers if maker.band != BELOW)
-                item.band = ABOVE if reached else BELOW
-                if reached:
-                    item.column = reached[-1] if len(reached) < 3 else reached[len(reached) // 2]
+    def _source(self, x: Any) -> Item | None:
+        """The op's item that an operand comes from, or was detached from."""
+        if not isinstance(x, Node):
+            return None
+        return self.made.get(x._settings.get("detached", -1)) if x._op is None else self.made[x._order]
+
+    def _set_grid(self) -> None:
+        """Stages and rows of the runs; then what runs outside of them stands below the first that it feeds or above the last it reads."""
+        reads = self._set_stages()
+        made = self.made
+        after: list[Node] = []
+        for node in self.ops:
+            item, run = made[node._order], self.run.get(node._order)
+            if run is not None:
+                item.stage, item.row = run.stage, 2 * run.row + 1
+            elif read := reads[node._order]:
+                item.stage, row = max((run.stage, run.row) for run in self.graph.runs if read >> run.number & 1)
+                item.row = 2 * row + 2
+            else:
+                after.append(node)
+        uses: dict[int, tuple[int, int]] = {}
+        pending = {node._order for node in after}
+        for node in reversed(self.ops):
+            item = made[node._order]
+            if node._order in pending:
+                item.stage, item.row = uses.get(node._order, (0, 0))
+            at = item.stage, item.row - item.row % 2
+            for x in node._inputs:
+                if isinstance(x, Node) and x._order in pending:
+                    uses[x._order] = min(uses.get(x._order, at), at)
+
+    def _set_stages(self) -> dict[int, int]:
+        """Which runs each op outside of them reads, as bits; on the way, which run reads which, and how."""
+        reads: dict[int, int] = {}
+        along: dict[tuple[int, int], int] = defaultdict(int)  # run, run: how often one reads the other's same step
+        across: dict[tuple[int, int], int] = defaultdict(int)
+        made, runs = self.made, self.run
+        for node in self.ops:
+            run = runs.get(node._order)
+            bits = 0
+            step = made[node._order].step
+            for x in node._inputs:
+                source = self._source(x)
+                if source is None:
+                    continue
+                order = source.nodes[0]._order
+                other = runs.get(order)
+                bit = 1 << other.number if other is not None else reads[order]
+                bits |= bit
+                if run is None or other is run or not bit:
+                    continue
+                if other is not None:
+                    kind = along if source.step == step else across
+                    kind[other.number, run.number] += 1
                 else:
-                    before.append(item)
-        for item in reversed(before):
-            users = [user for user in uses[item.order] if user.band != ABOVE] or uses[item.order]
-            item.band = ABOVE if users and users[0].band == ABOVE else BELOW
-            item.column = min((user.column for user in users), default=0)
+                    op: Any = node._op
+                    is_step = op.__name__ == "getitem" and not isinstance(node._settings["index"], tuple)
+                    for earlier in self.graph.runs[: run.number]:
+                        if bit >> earlier.number & 1:
+                            (along if is_step else across)[earlier.number, run.number] += len(run.steps) if is_step else 1
+            reads[node._order] = bits if run is None else 0
+        rows: dict[int, int] = defaultdict(int)
+        for run in self.graph.runs:
+            for earlier in self.graph.runs[: run.number]:
+                pair = earlier.number, run.number
+                if along[pair] and along[pair] >= across[pair]:
+                    run.stage = max(run.stage, earlier.stage)
+                elif across[pair]:
+                    run.stage = max(run.stage, earlier.stage + 1)
+            run.row = rows[run.stage]
+            rows[run.stage] += 1
+        return reads
 
-    def _states(self, ops: list[Node]) -> set[tuple[int, int]]:
-        """The operands, as (order of the op, position), that are initial states: leaves where other steps have what another step made."""
-        rows: dict[int, list[Node]] = defaultdict(list)
-        for node in ops:
-            if self.is_step(self.ops[node._order]):
-                rows[self.ops[node._order].column].append(node)
-        leaves = []
-        carried: set[tuple[int, int, Any]] = set()
-        for column, row in rows.items():
-            for k, node in enumerate(row):
-                for i, x in enumerate(node._inputs):
-                    maker = self.ops.get(x._order) if isinstance(x, Node) else None
-                    if maker and maker.band == STEP and maker.column != column:
-                        carried.add((k, i, node._op))
-                    elif not maker and isinstance(x, Node):
-                        leaves.append(((k, i, node._op), (node._order, i)))
-        return {operand for place, operand in leaves if place in carried}
+    # ---- edges and leaves
 
-    def _operand(self, node: Node, i: int, x: Any, is_state: bool) -> Item:
-        """The item that operand i of an op comes from."""
-        head = self.ops[node._order]
+    def _add_edges(self) -> None:
+        """Edges in the order of their heads; initial states are leaves where other steps have what another step made."""
+        made = self.made
+        carried: set[Any] = set()
+        for node in self.ops:
+            head = made[node._order]
+            for i, x in enumerate(node._inputs):
+                source = made.get(x._order) if isinstance(x, Node) else None
+                if source is not None and source.step is not None and source.step != head.step and self._same_run(source, head):
+                    carried.add((head.stage, head.row, head.key, i))
+        edges, new = self.graph.edges, []
+        for node in self.ops:
+            head = made[node._order]
+            if head.step is not None and head.scopes[-1:] == ("mask",):
+                self._note_mask(node, head)
+            for i, x in enumerate(node._inputs):
+                maker = made.get(x._order) if isinstance(x, Node) else None
+                if maker is None:
+                    maker = self._operand(head, i, x, (head.stage, head.row, head.key, i) in carried)
+                edges.append(Edge(maker, head, i, _edge_look(maker, head)))
+                if isinstance(x, Node) and x._op is None and (source := self._source(x)) is not None:
+                    new.append((source, maker, "fed back" if x._data.dtype.kind in "iu" else "cut"))
+        for source, leaf, look in dict.fromkeys(new):
+            edges.append(Edge(source, leaf, 0, look))
+
+    def _same_run(self, a: Item, b: Item) -> bool:
+        return (a.stage, a.row) == (b.stage, b.row)
+
+    def _operand(self, head: Item, i: int, x: Any, is_state: bool) -> Item:
+        """The item of an operand that no op made."""
         if isinstance(x, Node):
-            column = head.column if not is_state else -1 if head.column == 0 else len(self.steps)
-            return self.ops.get(x._order) or self._leaf_at(x, column, head.band, head.scopes)
+            is_parameter = id(x) in self.parameters or x.requires_grad
+            block = head.block
+            if is_parameter and self.weights == "once":
+                block = self.leaf_blocks.setdefault(x._order, (head.stage, head.row - head.row % 2, None))
+            elif is_state:
+                block = (head.stage, head.row, START)
+            elif not is_parameter and head.step is not None:  # an input that several rows read stands in the lowest
+                block = self.leaf_blocks.setdefault((x._order, head.stage, head.step), block)
+            key = ("leaf", x._order) if is_parameter or block[2] in (None, START) else ("leaf", head.key, i)
+            return self._leaf(x, block, head.scopes if is_parameter and block == head.block else (), key, self._short_name(x, head))
         if isinstance(x, np.ndarray) and x.ndim:
-            item = Item(f"{head.id}_{i}", "input", (self._name(x) or str(x.dtype), str(x.shape)))
+            item = Item(f"{head.id}_{i}", "input", self._name(x) or f"{x.dtype} {x.shape}", ("leaf", head.key, i))
         else:
-            item = Item(f"{head.id}_{i}", "constant", (f"{x:.4g}" if isinstance(x, (float, np.floating)) else str(x), ""))
-        item.column, item.band, item.scopes = head.column, head.band, head.scopes
-        self.items.append(item)
+            item = Item(f"{head.id}_{i}", "constant", f"{x:.4g}" if isinstance(x, (float, np.floating)) else str(x), ("leaf", head.key, i))
+        item.stage, item.row, item.step, item.scopes = head.stage, head.row, head.step, head.scopes
+        self.graph.items.append(item)
         return item
 
-    def _leaf_at(self, x: Node, column: int, band: int, scopes: tuple[str, ...]) -> Item:
-        """A leaf is drawn once in each column that uses it: long edges to a weight that all steps share would hide the rest."""
-        copies = self._copies.setdefault(x._order, {})
-        if (column, band) not in copies:
-            number = self._numbers[x._order]
-            look = "parameter" if id(x) in self.parameters or x.requires_grad else "input"
-            unnamed = f"{x._data.item():.4g}" if x._data.size == 1 else str(x._data.dtype)
-            text = (self._name(x) or unnamed, str(x._data.shape))
-            item = Item(f"n{number}_{len(copies)}" if copies else f"n{number}", look, text, x._order, column, band)
-            item.scopes = scopes if look == "parameter" else ()
-            copies[column, band] = item
-            self.items.append(item)
-        return copies[column, band]
+    def _short_name(self, x: Node, head: Item) -> str:
+        """A leaf's name, without the path of the module whose box it stands in."""
+        name = self._name(x)
+        where = self.places.where(head.nodes[0]._place)
+        parts = (*where.around, *where.scopes)[1:]
+        prefixes = (".".join(parts[:k]) + "." for k in range(len(parts), 0, -1))
+        return name.removeprefix(next((prefix for prefix in prefixes if name.startswith(prefix)), ""))
+
+    def _leaf(self, x: Node, block: tuple[int, int, Any], scopes: tuple[str, ...], key: Any, name: str) -> Item:
+        """A leaf is drawn once in each block that uses it: long edges to a weight that all steps share would hide the rest."""
+        place = (x._order, block)
+        if place not in self.leaves:
+            number, copy = self.numbers[x._order], self.copies[x._order]
+            self.copies[x._order] += 1
+            unnamed = f"{x._data.item():.4g}" if x._data.size == 1 else f"{x._data.dtype} {x._data.shape}"
+            look = "detached" if "detached" in x._settings else "input"
+            if id(x) in self.parameters or x.requires_grad:
+                look = "parameter"
+            item = Item(f"n{number}_{copy}" if copy else f"n{number}", look, name or unnamed, key, (x,), name=name, scopes=scopes)
+            item.stage, item.row, item.step = block
+            self.leaves[place] = item
+            self.graph.items.append(item)
+        return self.leaves[place]
+
+    def _note_mask(self, node: Node, head: Item) -> None:
+        """Which part of the batch a masked step leaves as it was: the first factor in it is 1 where the step happens."""
+        kept = next((x for x in node._inputs if isinstance(x, np.ndarray)), None)
+        if kept is not None and head.block not in self.graph.masked:
+            idle = int((kept == 0).sum())
+            self.graph.masked[head.block] = "" if not idle else "masked" if idle == kept.size else f"masked for {idle} of {kept.size}"
+
+    # ---- last touches
+
+    def _adopt_views(self) -> None:
+        """What only slices or reshapes for one op belongs to the box of that op."""
+        users: dict[str, list[Item]] = defaultdict(list)
+        for edge in self.graph.edges:
+            users[edge.tail.id].append(edge.head)
+        for item in self.graph.items:
+            if item.look == "input" and item.nodes and self.copies[item.order] > 1:  # the same in all steps
+                scopes = {user.scopes for user in users[item.id]}
+                item.scopes = scopes.pop() if len(scopes) == 1 else ()
+        for node in reversed(self.ops):
+            item, op = self.made[node._order], node._op
+            if op is not None and op.__name__ in VIEWS and len(users[item.id]) == 1:
+                (user,) = users[item.id]
+                if user.block == item.block and len(user.scopes) > len(item.scopes) and user.scopes[: len(item.scopes)] == item.scopes:
+                    item.scopes = user.scopes
+
+    def _name_states(self) -> None:
+        """What a step hands to the next is called as the initial state is, with the step's number: h_3."""
+        cut = {edge.head: edge.tail for edge in self.graph.edges if edge.look == "cut"}
+        first: dict[Any, tuple[str, Any]] = {}  # operand of a run that reads a state -> the name of what it first reads, what made it
+        carries: dict[Any, list[Any]] = defaultdict(list)  # what makes a state in a run -> the operands that read it
+        for edge in self.graph.edges:
+            tail, head = edge.tail, edge.head
+            if edge.look == "state":
+                made, operand = (tail.stage, tail.row, tail.key), (head.stage, head.row, head.key, edge.operand)
+                if self._same_run(tail, head) and tail.step != START:
+                    carries[made].append(operand)
+                else:
+                    source = cut.get(tail, tail)
+                    first.setdefault(operand, (tail.name, (source.stage, source.row, source.key)))
+        bases: dict[Any, str] = {}
+        for made, operands in carries.items():
+            names = [name or bases.get(source, "") for name, source in (first[operand] for operand in operands if operand in first)]
+            bases[made] = next(filter(None, names), "")
+        ranks = {(run.stage, 2 * run.row + 1): {t: n for n, t in enumerate(run.steps)} for run in self.graph.runs}
+        for item in self.made.values():
+            base = bases.get((item.stage, item.row, item.key))
+            if base and not item.name and item.step is not None:
+                stem, _, number = base.rpartition("_")
+                rank = ranks[item.stage, item.row][item.step]
+                item.name = f"{stem}_{int(number) + 1 + rank}" if stem and number.isdigit() else f"{base}_{item.step}"
+        for leaf, source in cut.items():
+            leaf.words = leaf.name or source.name or leaf.words
+
+
+def _edge_look(tail: Item, head: Item) -> str:
+    """What an edge says: a value, a state carried from step to step, a gradient (of a second-order graph), or a look back across."""
+    if tail.look == "gradient operation":
+        return "gradient"
+    if tail.step is not None and head.step is not None and (tail.step != head.step or tail.stage != head.stage):
+        return "state"
+    return "across" if tail.stage < head.stage and head.step is not None else "value"

@@ -1,175 +1,380 @@
-"""Where the items stand: a small layered drawing of each column's band, then columns side by side and bands one above the other."""
+"""Where everything stands: a drawing for each kind of block, blocks on a grid, and room between them for the lines.
+
+From left to right stages, in each its columns of time, equally wide; from below upwards rows, even ones for what lies between runs, odd
+ones for the steps of a run.  Lines within a block are part of its drawing.  Between blocks they keep to gutters (vertical, beside columns)
+and channels (horizontal, between rows), in lanes of their own, so that no line passes through a node.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
 
-from .graph import ABOVE, BELOW, GAP, STEP, Graph, Item
+from .graph import START, Edge, Graph, Item
+from .layers import PORT, Link, Slot, Template, lay_out_block, set_ends, text_width
 
-ROW, _GUTTER = 62.0, 60.0  # points from level to level, and between columns
-_LONGEST_BEND = 30  # levels: an edge that spans more is not led around what stands in between
+LANE, MARGIN, HEADER = 8.0, 12.0, 20.0  # points: from lane to lane, from a column's drawing to its box, the line that says t = 3
+_BETWEEN = 22.0  # from level to level, without lanes
+_FEW = 3  # lines from other blocks that arrive side by side
+TALL = "tall"  # the key of an item that stands for hidden steps
 
 
-def lay_out(graph: Graph) -> None:
-    """Give each item its place: levels and order within each band, then columns side by side and bands one above the other."""
-    _set_beside(graph)
-    groups: dict[tuple[int, int], list[Item]] = defaultdict(list)
-    aside = {item.id for host in graph.items for item in host.beside}
-    for item in sorted(graph.items, key=lambda item: (item.order in graph.ops, item.order)):
-        if item.id not in aside:
-            groups[item.column, item.band].append(item)
-    for edge in graph.edges:
+@dataclass(eq=False)
+class Block:
+    """A drawing at its place: the template's origin is at x, y."""
+
+    key: tuple[int, int, Any]
+    template: Template
+    column: int = 0  # in its stage; -1 to the left of all, n to their right
+    x: float = 0.0
+    y: float = 0.0
+    items: list[Item] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """How an edge goes.  exit, entry: "side" or "port"; gutters and channels that it passes, each with the key of its lane."""
+
+    exit: str
+    entry: str
+    way: int = 1  # out to the right, or to the left
+    side: int = -1  # of the head's block at which it comes in: -1 the left
+    gutters: list[tuple[Any, Any]] = field(default_factory=list)
+    channels: list[tuple[int, Any]] = field(default_factory=list)
+
+
+class Layout:
+    """The places of a graph's items, and what a router needs to know to lead its edges."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.blocks: dict[Any, Block] = {}
+        self.templates: dict[Any, Template] = {}
+        self.columns: dict[int, list[Any]] = {}  # of each stage, the steps
+        self.plans: list[Plan | Link] = []
+        self.arrivals: dict[Slot, int] = defaultdict(int)  # edges from other blocks
+        self.lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # of each gutter: its lanes by key
+        self.side_lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # (template, level of the gap): its lanes by key
+        self.entries: dict[Any, dict[Any, tuple[Slot, int]]] = defaultdict(dict)  # template -> (slot, operand, way): lines by the gap
+        self.shifts: dict[Any, dict[Any, float]] = {}
+        self.lane_x: dict[Any, float] = {}  # where a gutter's first lane is
+        self.channel_y: dict[int, float] = {}
+        self.channel_lanes: dict[int, dict[Any, int]] = defaultdict(dict)
+        self.gap_y: dict[Any, float] = {}  # (template, level): the bottom of the gap below the level
+        self.heights: dict[int, float] = {}  # of the templates, by identity
+        self._make_blocks()
+        self._make_templates()
+        self._plan_edges()
+        for template in dict.fromkeys(self.templates.values()):
+            lay_out_block(template)
+        self._plan_sides()
+        for template in dict.fromkeys(self.templates.values()):
+            self.shifts[template] = set_ends(template, self.entries[template])
+            self._set_heights(template)
+        self._set_starts()
+        self._set_columns()
+
+    # ---- blocks and their drawings
+
+    def _make_blocks(self) -> None:
+        steps: dict[int, set[Any]] = defaultdict(set)
+        for item in self.graph.items:
+            stage, row, step = key = item.block
+            if key not in self.blocks:
+                kind = key if row % 2 == 0 or step == START or item.key == TALL else (stage, row)
+                self.blocks[key] = Block(key, self.templates.setdefault(kind, Template()))
+                if row % 2 and step != START:
+                    steps[stage].add(step)
+                else:
+                    steps[stage] |= set()
+            self.blocks[key].items.append(item)
+        self.columns = {stage: sorted(steps[stage]) for stage in sorted(steps)}
+        at = {(stage, step): i for stage, columns in self.columns.items() for i, step in enumerate(columns)}
+        for (stage, row, step), block in self.blocks.items():
+            if step == START:
+                run = next(run for run in self.graph.runs if (run.stage, 2 * run.row + 1) == (stage, row))
+                block.column = len(self.columns[stage]) if run.reverse else -1
+            elif row % 2:
+                block.column = at[stage, step]
+
+    def _make_templates(self) -> None:
+        """A slot for each key, as wide and high as the largest item that stands there."""
+        seen: dict[Slot, int] = {}
+        for block in self.blocks.values():
+            slots = block.template.slots
+            base = min((item.order for item in block.items if item.order >= 0), default=0)
+            for item in block.items:
+                slot = slots.get(item.key)
+                if slot is None:
+                    leaf = item.look in ("input", "parameter", "constant")
+                    slot = slots[item.key] = Slot(item.key, -1 if leaf else item.order - base, scopes=item.scopes)
+                    slot.bottom = item.look == "input" and bool(item.nodes)
+                elif slot.bottom and item.order == seen[slot]:
+                    slot.bottom = False  # the same in every step: no input of this one
+                seen[slot] = item.order
+                item.slot = slot
+                width, height = size(item)
+                slot.width, slot.height = max(slot.width, width), max(slot.height, height)
+
+    # ---- how edges go
+
+    def _plan_edges(self) -> None:
+        blocks, plans = self.blocks, self.plans
+        users: dict[Slot, set[Slot]] = defaultdict(set)
+        operands: dict[Slot, set[Any]] = defaultdict(set)
+        looks = {}
+        for edge in self.graph.edges:
+            tail, head = edge.tail, edge.head
+            operands[head.slot].add((tail.slot, edge.operand))
+            users[tail.slot].add(head.slot)
+            looks[tail.slot] = tail.look
+            self.arrivals[head.slot] += tail.block != head.block
+        for edge in self.graph.edges:
+            tail, head = edge.tail, edge.head
+            source, target = blocks[tail.block], blocks[head.block]
+            if source is target and edge.look != "rolled":
+                plans.append(target.template.link(tail.slot, head.slot, edge.operand))
+            else:
+                plans.append(self._plan(edge, source, target))
+        for slot, heads in users.items():
+            if len(heads) == 1 and looks[slot] in ("parameter", "constant"):
+                (host,) = heads
+                lines = operands[host]
+                if len(lines) > 1 and sum(1 for other, _ in lines if other is slot) == 1 and not host.beside:
+                    self._put_beside(slot, host)
+
+    def _put_beside(self, slot: Slot, host: Slot) -> None:
+        """A parameter or constant with one use stands beside the op that uses it, if something else flows into that op."""
+        for template in self.templates.values():
+            if slot.key in template.slots and template.slots[slot.key] is slot and template.slots.get(host.key) is host:
+                slot.host, slot.scopes = host, host.scopes
+                host.beside.append(slot)
+                return
+
+    def _plan(self, edge: Edge, source: Block, target: Block) -> Plan:
+        """An edge between blocks."""
         tail, head = edge.tail, edge.head
-        head.outer = head.outer or (tail.column > head.column) - (tail.column < head.column)
-        if tail.id not in aside and (tail.column, tail.band) == (head.column, head.band):
-            head.below.append(tail)
-            tail.above.append(head)
-    for group in groups.values():
-        _set_levels(group)
-    for edge in graph.edges:
-        if edge.tail.look in ("parameter", "input") and edge.tail.column != edge.head.column:
-            edge.tail.level = edge.head.level
-    _add_bends(graph, groups, aside)
-    for group in groups.values():
-        _set_order(group)
-    _assemble(graph, groups)
-    for host in graph.items:
-        x = host.x + host.width / 2
-        for item in host.beside:
-            item.x, item.y = x + GAP + item.width / 2, host.y
-            x = item.x + item.width / 2
+        gutter = self._gutter_between(source, target)
+        if gutter is not None:
+            way = 1 if (source.key[0], source.column) < (target.key[0], target.column) else -1
+            tail.slot.pull, head.slot.pull = tail.slot.pull or way, head.slot.pull or -way
+            return Plan("side", "side", way, -way, [(gutter, ("time", source.key[1], tail.key))])
+        if head.step is None:
+            lane: Any = "to", head.id
+        elif tail.step is not None and tail.step == head.step and tail.stage == head.stage:
+            lane = "up", tail.row, tail.key
+        else:
+            lane = "from", tail.id
+        by_port = head.step is None or (tail.row < head.row and tail.stage == head.stage)
+        leave, arrive = self._channel(tail.row + 1), self._channel(head.row if by_port else head.row + 1)
+        if leave != arrive and tail.stage != head.stage and tail.row % 2 == 0:  # out at the side, down between the stages
+            way = 1 if tail.stage < head.stage else -1
+            tail.slot.pull = tail.slot.pull or way
+            plan = Plan("side", "side", way, -1, [(("stage", tail.stage + (way > 0)), lane)], [(arrive, lane)])
+        else:
+            out = source.template.port(("out", tail.key), tail.slot.order)
+            source.template.link(tail.slot, out, 0)
+            plan = Plan("port", "side", channels=[(leave, lane)])
+            if leave != arrive and not (by_port and tail.stage == head.stage and self._is_free(tail.stage, tail.row, head.row)):
+                plan.gutters.append((self._way_round(source, target), lane))
+                plan.channels.append((arrive, lane))
+        if by_port:
+            plan.entry = "port"
+            operand = self.arrival(edge)
+            port = target.template.port(("in", head.key, operand), head.slot.order)
+            target.template.link(port, head.slot, operand)
+        else:
+            head.slot.pull = head.slot.pull or -1
+            plan.gutters.append(((head.stage, target.column) if target.column >= 0 else ("stage", head.stage), lane))
+        return plan
+
+    def arrival(self, edge: Edge) -> int:
+        """Where an edge from outside arrives at its head; one place for all where an op gathers what many steps made."""
+        return edge.operand if self.arrivals[edge.head.slot] <= _FEW or edge.head.row % 2 else 0
+
+    def _channel(self, row: int) -> int:
+        """The channel below a row: rows that are empty in all stages make none."""
+        if not hasattr(self, "_rows"):
+            self._rows = sorted({key[1] for key in self.blocks})
+        return sum(1 for r in self._rows if r < row)
+
+    def _is_free(self, stage: int, low: int, high: int) -> bool:
+        """Whether nothing stands between two rows of a stage."""
+        return not any(s == stage and low < row < high for s, row, _ in self.blocks)
+
+    def _gutter_between(self, source: Block, target: Block) -> Any:
+        """The gutter between neighbouring columns, of one run or of two stages that follow each other, if it is one."""
+        (stage, row, _), (stage2, row2, _) = source.key, target.key
+        if not (row % 2 and row2 % 2):
+            return None
+        if stage == stage2 and row == row2 and abs(source.column - target.column) == 1:
+            return stage, max(source.column, target.column)
+        if stage + 1 == stage2:
+            starts = {(s, b.column) for (s, _, t), b in self.blocks.items() if t == START}
+            last = max(column for s, column in {*starts, (stage, len(self.columns[stage]) - 1)} if s == stage)
+            first = min(column for s, column in {*starts, (stage2, 0)} if s == stage2)
+            if (source.column, target.column) == (last, first):
+                return "stage", stage2
+        return None
+
+    def _way_round(self, source: Block, target: Block) -> Any:
+        """A gutter in which a line gets from one channel to another."""
+        stage, low, _ = source.key
+        stage2, high, _ = target.key
+        if stage != stage2:
+            return "stage", stage2 if stage < stage2 else stage2 + 1
+        low, high = sorted((low, high))
+        bands = any(s == stage and low < row < high and row % 2 == 0 for s, row, _ in self.blocks)
+        if bands or not self.columns[stage]:
+            return "stage", stage + 1
+        for block in (target, source):
+            if block.key[1] % 2:
+                return stage, block.column
+        return stage, len(self.columns[stage]) // 2
+
+    def _plan_sides(self) -> None:
+        """Lanes in gutters; and in the gaps between levels, for lines whose way to the side of their block is not clear."""
+        for edge, plan in zip(self.graph.edges, self.plans, strict=True):
+            if isinstance(plan, Link):
+                if plan.side:
+                    template = self.blocks[edge.head.block].template
+                    self._side_lane(template, edge.tail.slot, "exit", 1, None)
+                    self._side_lane(template, edge.head.slot, "entry", 1, edge.operand)
+                    self._lane(self.gutter_right(self.blocks[edge.head.block]), ("side", edge.tail.id))
+                continue
+            if plan.exit == "side":
+                self._side_lane(self.blocks[edge.tail.block].template, edge.tail.slot, "exit", plan.way, None)
+            if plan.entry == "side":
+                self._side_lane(self.blocks[edge.head.block].template, edge.head.slot, "entry", plan.side, edge.operand)
+            for gutter, key in plan.gutters:
+                self._lane(gutter, key)
+
+    def gutter_right(self, block: Block) -> Any:
+        return (block.key[0], block.column + 1) if block.key[1] % 2 else ("stage", block.key[0] + 1)
+
+    def _lane(self, gutter: Any, key: Any) -> None:
+        lanes = self.lanes[gutter]
+        lanes.setdefault(key, len(lanes))
+
+    def _side_lane(self, template: Template, slot: Slot, kind: str, way: int, operand: Any) -> None:
+        if slot.key == TALL or is_clear(template, slot, way):
+            return
+        lanes = self.side_lanes[template, slot.level + (kind == "exit")]
+        lanes.setdefault((slot, kind, way, operand), len(lanes))
+        if kind == "entry":
+            self.entries[template][slot, operand, way] = slot, way
+
+    # ---- geometry
+
+    def _set_heights(self, template: Template) -> None:
+        """The levels' heights, from the template's bottom."""
+        y = 0.0
+        for level, row in enumerate(template.rows):
+            lanes = len(self.side_lanes[template, level])
+            empty = level == 0 and not row
+            first = level == 1 and not template.rows[0]
+            y += 0.0 if level == 0 else (LANE * lanes + 4.0 if lanes else 0.0) if first else _BETWEEN + LANE * lanes
+            self.gap_y[template, level] = y - LANE * lanes
+            height = 0.0 if empty else max(slot.height for slot in row)
+            for slot in row:
+                slot.y = y + height / 2
+                for aside in slot.beside:
+                    aside.y = slot.y
+            y += height
+        lanes = len(self.side_lanes[template, len(template.rows)])
+        self.gap_y[template, len(template.rows)] = y + 4.0
+        template_height = y + (LANE * lanes + 4.0 if lanes else 0.0)
+        self.heights[id(template)] = template_height
+
+    def _set_starts(self) -> None:
+        """Initial states stand one above the other, each as near as can be to the height at which it flows in."""
+        for block in self.blocks.values():
+            if block.key[2] != START:
+                continue
+            wanted: dict[Slot, float] = {}
+            for edge in self.graph.edges:
+                if edge.tail.block == block.key:
+                    wanted[edge.tail.slot] = min(wanted.get(edge.tail.slot, 1e9), edge.head.slot.y)
+            y, template = 0.0, block.template
+            template.rows = [[]]
+            for level, slot in enumerate(sorted(wanted, key=lambda slot: wanted[slot]), 1):
+                slot.x, slot.y, slot.level = 0.0, max(y, wanted[slot]), level
+                y = slot.y + slot.height + LANE
+                template.rows.append([slot])
+            template.left = template.right = max(slot.width / 2 for slot in wanted)
+
+    def _set_columns(self) -> None:
+        """Give each block its x, each gutter the place of its lanes."""
+        x = 0.0
+        for stage, columns in self.columns.items():
+            x = self._outer_gutter(stage, x)
+            start = x
+            own = [block for block in self.blocks.values() if block.key[0] == stage]
+            bands = [block for block in own if block.key[1] % 2 == 0]
+            steps = [block for block in own if block.key[1] % 2]
+            wide = max((block.template.left + block.template.right for block in bands), default=0.0)
+            if steps:
+                x = self._set_steps(stage, len(columns), steps, x)
+                if wide > x - start:
+                    self._set_steps(stage, len(columns), steps, start + round((wide - x + start) / 2))
+            x = max(x, start + wide)
+            for block in bands:
+                block.x = round((start + x + block.template.left - block.template.right) / 2)
+        self.width = self._outer_gutter(len(self.columns), x)
+
+    def _outer_gutter(self, stage: int, x: float) -> float:
+        lanes = len(self.lanes.get(("stage", stage), ()))
+        self.lane_x["stage", stage] = x + 2 * MARGIN
+        return x + (4 * MARGIN + LANE * lanes if lanes or 0 < stage < len(self.columns) else 0.0)
+
+    def _set_steps(self, stage: int, count: int, blocks: list[Block], x: float) -> float:
+        """The columns of a stage from x on, equally wide and far apart; gives where they end."""
+        by_column: dict[int, list[Block]] = defaultdict(list)
+        widths: dict[str, float] = defaultdict(float)
+        for block in blocks:
+            by_column[block.column].append(block)
+            widths[_kind(block)] = max(widths[_kind(block)], block.template.left + block.template.right)
+        lanes = max(len(self.lanes.get((stage, i), ())) for i in range(count + 1))
+        for column in range(-1, count + 1):
+            if column >= 0:  # the gutter to its left
+                inner = 0 < column < count or self.lanes.get((stage, column)) or column - (column == 0) in by_column
+                self.lane_x[stage, column] = x + MARGIN + LANE
+                x += 2 * MARGIN + LANE * (lanes + 1) if inner else MARGIN
+            here = by_column.get(column, [])
+            width = max((widths[_kind(block)] for block in here), default=0.0)
+            for block in here:
+                block.x = round(x + (width + block.template.left - block.template.right) / 2)
+            x += width
+        return x
 
 
-def _set_beside(graph: Graph) -> None:
-    """A parameter or constant with one use stands beside the op that uses it, if something else flows into that op from below."""
-    uses: dict[str, int] = defaultdict(int)
-    operands: dict[str, list[Item]] = defaultdict(list)
-    for edge in graph.edges:
-        uses[edge.tail.id] += 1
-        operands[edge.head.id].append(edge.tail)
-    for head in graph.ops.values():
-        tails = operands[head.id]
-        aside = [item for item in tails if item.look in ("parameter", "constant") and uses[item.id] == 1 and item.column == head.column]
-        head.beside = aside[:1] if len(tails) > 1 else []
+def _kind(block: Block) -> str:
+    return "start" if block.key[2] == START else "hidden" if TALL in block.template.slots else "step"
 
 
-def _set_levels(group: list[Item]) -> None:
-    """The longest path from below; what has nothing below it goes up to just under its first use."""
-    for item in group:
-        item.level = max((x.level + 1 for x in item.below), default=0)
-    for item in group:
-        if not item.below and item.above:
-            item.level = min(x.level for x in item.above) - 1
+def is_clear(template: Template, slot: Slot, way: int) -> bool:
+    """Whether nothing stands between a slot and that side of its block."""
+    if slot.host is not None or (way > 0 and slot.beside):
+        return False
+    row = [other for other in template.rows[slot.level] if other.width > PORT]
+    return row[-1 if way > 0 else 0] is slot
 
 
-def _add_bends(graph: Graph, groups: dict[tuple[int, int], list[Item]], aside: set[str]) -> None:
-    """Keep room on every level for the edges that pass it."""
-    for edge in graph.edges:
-        tail, head = edge.tail, edge.head
-        key = head.column, head.band
-        if tail.id in aside or (tail.column, tail.band) != key or not 1 < head.level - tail.level <= _LONGEST_BEND:
-            continue
-        edge.bends = [Item("", "", ("", ""), head.order, *key, head.scopes, level) for level in range(tail.level + 1, head.level)]
-        chain = [tail, *edge.bends, head]
-        tail.above[tail.above.index(head)] = chain[1]
-        head.below[head.below.index(tail)] = chain[-2]
-        for under, item, over in zip(chain, edge.bends, chain[2:], strict=False):
-            item.below, item.above = [under], [over]
-        groups[key] += edge.bends
+def font_size(words: str) -> float:
+    """Words are larger than whole expressions."""
+    return 13.0 if len(words) < 8 and words[:1] != "[" else 10.0
 
 
-def _set_order(group: list[Item]) -> None:
-    """Place the items of each level near their neighbours, from below and from above in turn."""
-    levels: dict[int, list[Item]] = defaultdict(list)
-    for item in group:
-        levels[item.level].append(item)
-    rows = [levels[level] for level in sorted(levels)]
-    for row in rows:
-        _settle(row, [float(i) for i in range(len(row))])
-    for sweep in range(12):
-        down, ordered = sweep % 2 == 1, sweep >= 8
-        for row in rows[::-1] if down else rows:
-            # In the end all that can stands above its inputs, so that chains are upright; only what has none looks up.
-            near = [[] if down and ordered and item.below else item.above if down else item.below for item in row]
-            _settle(row, [_mean(items, item.x) for items, item in zip(near, row, strict=True)], ordered)
+_FRAMES = {"constant": (4.0, 4.0, 1.0), "input": (40.0, 16.0, 1.15), "detached": (40.0, 16.0, 1.15)}  # least width, margin, stretch
 
 
-def _mean(neighbours: list[Item], otherwise: float) -> float:
-    return sum(item.x for item in neighbours) / len(neighbours) if neighbours else otherwise
-
-
-def _settle(row: list[Item], wanted: list[float], ordered: bool = False) -> None:
-    """Order a row by where its items want to be, a scope's together, and move them as little as keeps them apart."""
-    scopes: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for item, x in zip(row, wanted, strict=True):
-        scopes[item.scopes].append(x)
-    centre = {scope: sum(xs) / len(xs) for scope, xs in scopes.items()}
-    ranked = list(zip(row, wanted, strict=True))
-    if not ordered:
-        ranked.sort(key=lambda pair: (round(centre[pair[0].scopes], 2), pair[0].scopes, round(pair[1], 2), pair[0].outer, pair[0].order))
-    row[:] = [item for item, _ in ranked]
-    shift, shifts = 0.0, []
-    blocks: list[tuple[float, int]] = []  # of items that touch: where their first wants to be on average, and how many they are
-    for i, (item, x) in enumerate(ranked):
-        shift += row[i - 1].right + GAP + item.width / 2 if i else 0.0
-        shifts.append(shift)
-        mean, count = x - shift, 1
-        while blocks and blocks[-1][0] > mean:
-            before, n = blocks.pop()
-            mean, count = (before * n + mean * count) / (n + count), n + count
-        blocks.append((mean, count))
-    starts = [mean for mean, count in blocks for _ in range(count)]
-    for item, start, shift in zip(row, starts, shifts, strict=True):
-        item.x = start + shift
-
-
-def _assemble(graph: Graph, groups: dict[tuple[int, int], list[Item]]) -> None:
-    """Columns side by side, those of the steps equally wide; bands one above the other, each as high as its highest column."""
-    by_column: dict[int, list[Item]] = defaultdict(list)
-    steps = []
-    base = 0.0
-    for band in (BELOW, STEP, ABOVE):
-        top = base
-        for (column, its_band), group in groups.items():
-            for item in group if its_band == band else ():
-                item.y = base + ROW * item.level
-                top = max(top, item.y + ROW + _GUTTER)
-                by_column[column].append(item)
-                if graph.is_step(item):
-                    steps.append(item)
-        base = top
-    _follow(graph, groups, {(column, ABOVE) for column in by_column} | {(column, BELOW) for column in by_column}, same_column=True)
-    extents = {}
-    widest = _extent(steps)
-    for column, items in by_column.items():
-        own = _extent(items)
-        extents[column] = (max(own[0], widest[0]), max(own[1], widest[1])) if 0 <= column < len(graph.steps) else own
-    edge = 0.0
-    for column in sorted(by_column):
-        left, right = extents[column]
-        graph.spans[column] = edge, edge + left + right
-        for item in by_column[column]:
-            item.x += edge + left
-        edge += left + right + _GUTTER
-    for band in (BELOW, ABOVE):
-        lone = {key for key in groups if key[1] == band}
-        if len(lone) == 1:
-            _follow(graph, groups, lone, same_column=False)
-
-
-def _extent(items: list[Item]) -> tuple[float, float]:
-    """How far they reach to the left and to the right of their column's middle."""
-    return max((item.width / 2 - item.x for item in items), default=0.0), max((item.right + item.x for item in items), default=0.0)
-
-
-def _follow(graph: Graph, groups: dict[tuple[int, int], list[Item]], keys: set[tuple[int, int]], same_column: bool) -> None:
-    """Move what gathers from the steps above the middle of what it gathers, and what prepares them below it."""
-    shifts: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for edge in graph.edges:
-        for here, there in ((edge.tail, edge.head), (edge.head, edge.tail)):
-            if here.band != there.band == STEP and (here.column == there.column or not same_column):
-                shifts[here.column, here.band].append(there.x - here.x)
-    for key in keys & shifts.keys():
-        shift = sum(shifts[key]) / len(shifts[key])
-        for item in groups[key]:
-            item.x += shift
+def size(item: Item) -> tuple[float, float]:
+    """The width and height of an item's text and frame; an ellipse needs more room, as it narrows above and below its middle."""
+    if item.key == TALL:
+        return 120.0, 40.0
+    least, margin, stretch = _FRAMES.get(item.look, (34.0, 14.0, 1.0))
+    notes = item.note.splitlines()
+    widest = max([text_width(item.words, font_size(item.words)), *(text_width(line, 9.0) for line in notes)])
+    width = max(least, margin + stretch * widest)
+    return 2.0 * round(width / 2), 18.0 if item.look == "constant" else 26.0 + (10.0 + 11.0 * (len(notes) - 1) if notes else 0.0)

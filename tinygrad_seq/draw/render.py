@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import write_whole
+from .boxes import Box
+from .graph import Graph
 
-_LARGEST = 2000  # nodes: beyond it nobody can read the picture
+_LARGEST = 50_000  # nodes
 _NO_RENDERER = (
     "draw: rendering needs Graphviz, and there is neither `dot` on the PATH nor pygraphviz. Either `pip install 'tinygrad_seq[draw]'`, or "
     "install graphviz itself (apt, brew or winget install graphviz). The DOT text is in .source, and .save('graph.dot') needs neither."
@@ -20,11 +22,14 @@ _NO_RENDERER = (
 
 
 class Drawing:
-    """A picture of a computation graph: shown by notebooks, saved by `save`, its DOT text in `source`."""
+    """A picture of a computation graph: shown by notebooks, saved by `save`, its DOT text in `source`.
 
-    def __init__(self, source: str, size: int) -> None:
-        self.source = source
-        self._size = size
+    `graph` is what it shows, laid out: items, each with its place and the record's nodes that it stands for, and edges with their routes.
+    `boxes` are the rectangles around steps, runs and scopes, nested.
+    """
+
+    def __init__(self, source: str, graph: Graph, boxes: list[Box]) -> None:
+        self.source, self.graph, self.boxes = source, graph, boxes
 
     @property
     def graphviz(self) -> Any:
@@ -53,10 +58,10 @@ class Drawing:
             raise OSError(error.errno, f"save: cannot write there ({error.strerror})", str(path)) from error
 
     def _rendered(self, format: str) -> bytes:
-        if self._size > _LARGEST:
+        if len(self.graph.items) > _LARGEST:
             raise ValueError(
-                f"draw: this graph has {self._size} nodes, and a picture of more than {_LARGEST} cannot be read. Draw fewer steps; "
-                ".source has the DOT text all the same."
+                f"draw: this picture has {len(self.graph.items):,} nodes, and to render more than {_LARGEST:,} takes too long. Fold it: "
+                'steps=[0, 1, -1], depth="cell" or rolled=True. .source has the DOT text all the same.'
             )
         if shutil.which("dot"):
             return bytes(self.graphviz.pipe(format=format))
@@ -74,7 +79,7 @@ class Drawing:
             return {"text/plain": f"{self!r}: {error}"}
 
     def __repr__(self) -> str:
-        return f"<Drawing of {self._size} nodes>"
+        return f"<Drawing of {len(self.graph.items)} nodes>"
 
 
 @contextmanager

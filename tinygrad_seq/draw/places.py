@@ -1,0 +1,126 @@
+"""Where an op ran, as a picture needs it: in which run of a loop over time, at which step, within which scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..nn import Module
+from ..record import Node, Place, grad
+
+
+class Where(NamedTuple):
+    """A place, resolved: `loop` is the place around the step, one for each run of a loop; names are read from the outside inwards."""
+
+    loop: Place
+    around: tuple[str, ...]
+    step: int | None
+    scopes: tuple[str, ...]
+    backward: bool
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a loop over time: a row of columns.  `steps` stand in the order in which they ran."""
+
+    number: int
+    around: tuple[str, ...]
+    steps: list[int] = field(default_factory=list)
+    stage: int = 0  # runs of one stage share their columns; what they end in begins the next stage, to their right
+    row: int = 0  # in the stage, from below
+
+    @property
+    def name(self) -> str:
+        """The path of the module that ran, without the root's class where there is more."""
+        return ".".join(self.around[1:] or self.around)
+
+    @property
+    def reverse(self) -> bool:
+        """Whether time ran from right to left."""
+        return self.steps[0] > self.steps[-1]
+
+
+class Places:
+    """Resolves places, each once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Where] = {}
+        self._names: dict[tuple[int, int], str] = {}
+
+    def where(self, place: Place) -> Where:
+        """The place, resolved.  It must live as long as this object, as its identity stands for it."""
+        found = self._known.get(id(place))
+        if found is None:
+            found = self._known[id(place)] = self._resolved(place)
+        return found
+
+    def _resolved(self, place: Place) -> Where:
+        chain = []
+        while place is not None:
+            chain.append(place)
+            place = place[0]
+        chain.reverse()
+        labels: list[Any] = [place[1] for place in chain]
+        start = next((i for i, label in enumerate(labels) if label.__class__ is int), None)
+        names: list[tuple[int, str]] = []
+        for i, label in enumerate(labels):
+            if label is grad or i == start or (isinstance(label, Module) and any(label is outer for outer in labels[:i])):
+                continue
+            names.append((i, self._name(label, labels[:i])))
+        return Where(
+            chain[start][0] if start is not None else None,
+            tuple(name for i, name in names if start is not None and i < start),
+            labels[start] if start is not None else None,
+            tuple(name for i, name in names if start is None or i > start),
+            any(label is grad for label in labels),
+        )
+
+    def _name(self, label: object, around: Sequence[object]) -> str:
+        """A scope's name; of a module the attribute of the nearest module around that holds it, else its class."""
+        if not isinstance(label, Module):
+            return f"t = {label}" if label.__class__ is int else str(label)
+        parent = next((outer for outer in reversed(around) if isinstance(outer, Module)), None)
+        key = id(label), id(parent)
+        if key not in self._names:
+            self._names[key] = _attribute(label, parent) or type(label).__name__
+        return self._names[key]
+
+
+def _attribute(module: Module, parent: Module | None) -> str | None:
+    for name, value in vars(parent).items() if parent is not None else ():
+        if value is module:
+            return name
+        parts: Iterable[tuple[object, object]] = ()
+        if isinstance(value, dict):
+            parts = value.items()
+        elif isinstance(value, (list, tuple)):
+            parts = enumerate(value)
+        for key, part in parts:
+            if part is module:
+                return f"{name}.{key}"
+    return None
+
+
+def find_runs(ops: Sequence[Node], places: Places) -> dict[int, Run]:
+    """The runs by the identity of their loop's place, in the order in which they began.
+
+    A loop whose body opens the scope, `for t in ...: with scope("rnn"), step(t)`, has a place of its own for each step: places of the same
+    names are one run until a step comes again.
+    """
+    runs: dict[int, Run] = {}
+    latest: dict[tuple[str, ...], Run] = {}
+    seen: set[tuple[int, int]] = set()
+    for node in ops:
+        where = places.where(node._place)
+        if where.step is None or (id(where.loop), where.step) in seen:
+            continue
+        seen.add((id(where.loop), where.step))
+        run = runs.get(id(where.loop))
+        if run is None:
+            run = latest.get(where.around)
+            if run is None or where.loop is None or where.step in run.steps:
+                run = latest[where.around] = Run(len({r.number for r in runs.values()}), where.around)
+            runs[id(where.loop)] = run
+        run.steps.append(where.step)
+    return runs
