@@ -76,11 +76,11 @@ def stacked(steps: int) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 GOLDEN = [
-    'n0 [label=<<FONT POINT-SIZE="13">x</FONT>>, pos="18,13", width=0.472, height=0.361, shape=box, style=filled, color="#C98500", '
+    'n0 [label=<<FONT POINT-SIZE="13">x</FONT>>, pos="17,13", width=0.361, height=0.361, shape=box, style=filled, color="#C98500", '
     'fillcolor="#FFF1D0"]',
-    'n1 [label=<<FONT POINT-SIZE="13">−x</FONT>>, pos="18,61", width=0.500, height=0.361, shape=box, style="rounded,filled", '
+    'n1 [label=<<FONT POINT-SIZE="13">−x</FONT>>, pos="17,61", width=0.472, height=0.361, shape=box, style="rounded,filled", '
     'color="#0072B2", fillcolor="#E6F1F8", peripheries=2]',
-    'n0 -> n1 [pos="e,18,48 18,26 18,26 18,41 18,41", color="#555555", penwidth=1.1]',
+    'n0 -> n1 [pos="e,17,48 17,26 17,26 17,41 17,41", color="#555555", penwidth=1.1]',
 ]
 every_network = pytest.mark.parametrize("network", [rnn, lstm, stacked])
 Rect = tuple[float, float, float, float]  # left, bottom, right, top

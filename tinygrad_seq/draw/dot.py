@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -27,6 +28,7 @@ _BOXES = {
 }
 
 
+@lru_cache(4096)
 def text(words: str) -> str:
     """Words as Graphviz's HTML-like labels take them; what cannot be printed becomes a dot."""
     return escape("".join(c if c.isprintable() else "·" for c in words))
@@ -40,9 +42,7 @@ def _label(item: Item) -> str:
 
 
 def _node(item: Item) -> str:
-    width, height = (item.slot.width, item.slot.height) if item.slot is not None else size(item)
-    if item.slot is not None and item.key != "tall":
-        height = size(item)[1]
+    width, height = (item.width, item.height) if item.width else size(item)
     look = LOOKS[item.look] + (f', fillcolor="{item.fill}"' if item.fill else "")
     return f'{item.id} [label=<{_label(item)}>, pos="{item.x},{item.y}", width={width / 72:.3f}, height={height / 72:.3f}, {look}]'
 

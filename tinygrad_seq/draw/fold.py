@@ -58,7 +58,8 @@ def at_depth(graph: Graph, depth: str) -> Graph:
     users: dict[Item, set[Any]] = defaultdict(set)
     keys: dict[Item, Any] = {}
     for item in graph.items:
-        if item.look not in _ABSORBED and item.look not in ("detached", "hidden") and item.step != START:
+        stays = _ABSORBED if depth == "layer" else (*_ABSORBED, "detached")
+        if item.look not in stays and item.step != START:
             key = _group(item, depth, outer)
             if key is not None:
                 keys[item] = key

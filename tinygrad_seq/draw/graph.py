@@ -41,11 +41,18 @@ class Item:
     slot: Any = None  # its place in the block's template
     x: int = 0
     y: int = 0
+    width: float = 0.0
+    height: float = 0.0
 
     @property
     def block(self) -> tuple[int, int, Any]:
         """Where it stands."""
         return self.stage, self.row, self.step
+
+    @property
+    def rect(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of its frame, when it is laid out."""
+        return self.x - self.width / 2, self.y - self.height / 2, self.x + self.width / 2, self.y + self.height / 2
 
     @property
     def order(self) -> int:
@@ -95,14 +102,16 @@ def reachable(roots: Sequence[Node]) -> list[Node]:
 
 
 def index_text(index: Any) -> str:
-    """An index as it is written: [:, 0:4]."""
+    """An index as it is written, [:, 2]; of a slice along one axis only what it cuts out: 4:8."""
 
     def part(i: Any) -> str:
         if isinstance(i, slice):
             return ":".join("" if n is None else str(n) for n in ([i.start, i.stop] if i.step is None else [i.start, i.stop, i.step]))
         return "…" if i is Ellipsis or isinstance(i, np.ndarray) else str(i)
 
-    return f"[{', '.join(map(part, index if isinstance(index, tuple) else (index,)))}]"
+    parts = index if isinstance(index, tuple) else (index,)
+    cuts = [i for i in parts if i != slice(None)] if all(isinstance(i, slice) for i in parts) else []
+    return part(cuts[0]) if len(cuts) == 1 else f"[{', '.join(map(part, parts))}]"
 
 
 def graph_of(roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str], weights: str = "copies") -> Graph:
@@ -148,7 +157,8 @@ class _Builder:
         look = "gradient operation" if where.backward else "mask" if where.scopes[-1:] == ("mask",) else "operation"
         look = "output" if node._order in self.roots else look
         item = Item(f"n{self.numbers[node._order]}", look, words, None, (node,), name=self._name(node), scopes=where.scopes)
-        kind = (word, words if words[0] == "[" and "," in words else "", where.scopes, where.backward)
+        is_slice = word == "getitem" and isinstance(node._settings["index"], tuple)
+        kind = (word, words if is_slice else "", where.scopes, where.backward)
         if where.step is None:
             item.key = (kind, node._order)
         else:

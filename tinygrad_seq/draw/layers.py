@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from typing import Any
-from unicodedata import east_asian_width
+from unicodedata import combining, east_asian_width
 
-GAP, PORT = 14, 2.0  # points: between neighbours, the width kept for a line
+GAP, ASIDE, PORT = 12, 10, 2.0  # points: between neighbours, to what stands beside, the width kept for a line
 _LONGEST_BEND = 30  # levels: a link that spans more goes round by the side
 _MANY = 400  # slots: more are ordered in fewer sweeps
 
@@ -20,7 +20,15 @@ _MANY = 400  # slots: more are ordered in fewer sweeps
 def text_width(words: str, size: float) -> float:
     """How many points a text of a font size takes at most, estimated for the widest font in use: there is no renderer to ask."""
     return size * sum(
-        1.0 if c in "MWmw@%…=+−×÷<>" or east_asian_width(c) in "WF" else 0.8 if c.isupper() else 0.4 if c in " .,:;'|!()[]-" else 0.64
+        0.0
+        if combining(c)
+        else 1.0
+        if c in "MWmw@%…=+−×÷<>" or east_asian_width(c) in "WF"
+        else 0.8
+        if c.isupper()
+        else 0.4
+        if c in " .,:;'|!()[]-"
+        else 0.64
         for c in words
     )
 
@@ -35,6 +43,7 @@ class Slot:
     height: float = 0.0
     scopes: tuple[str, ...] = ()
     lead: float = 0.0  # room to the left, for the caption of a box
+    trail: float = 0.0  # room to the right, where its box is wider
     pull: int = 0  # -1: something flows in from the left, 1: out to the right
     bottom: bool = False  # it stands at the bottom: an input
     level: int = 0
@@ -54,7 +63,7 @@ class Slot:
     @property
     def right(self) -> float:
         """How far it reaches to the right of its middle, with what stands beside it."""
-        return self.width / 2 + sum(GAP + slot.width for slot in self.beside)
+        return self.width / 2 + self.trail + sum(ASIDE + slot.width for slot in self.beside)
 
 
 @dataclass(eq=False, slots=True)
@@ -102,7 +111,7 @@ def lay_out_block(template: Template) -> None:
     """Give each slot its level, order and x, and each link its bends and the place of its end."""
     standing = [slot for slot in template.slots.values() if slot.host is None]
     _set_levels(template, standing)
-    _keep_captions(standing)
+    _keep_boxes_apart(standing)
     _add_bends(template)
     rows: dict[int, list[Slot]] = defaultdict(list)
     for slot in [*standing, *(bend for link in template.links.values() for bend in link.bends)]:
@@ -138,13 +147,18 @@ def _set_levels(template: Template, standing: list[Slot]) -> None:
             slot.level = 0 if slot.key[0] == "in" else top
 
 
-def _keep_captions(standing: list[Slot]) -> None:
-    """The name of a box stands in its upper left corner, to the left of all that it holds, where no line passes."""
+def _keep_boxes_apart(standing: list[Slot]) -> None:
+    """Room for the boxes.  The name of a box stands in its upper left corner, to the left of all that it holds, where no line passes."""
     members: dict[tuple[str, ...], list[Slot]] = defaultdict(list)
     for slot in standing:
         for depth in range(1, len(slot.scopes) + 1):
             members[slot.scopes[:depth]].append(slot)
     for scopes, slots in members.items():
+        if len({slot.level for slot in slots}) == len(slots):  # one above the other: as wide as the widest
+            widest = max(slot.width for slot in slots)
+            for slot in slots:
+                if slot.scopes == scopes:
+                    slot.lead = slot.trail = (widest - slot.width) / 2
         if not is_wrapped(members, scopes):
             for slot in slots:
                 slot.lead += text_width(scopes[-1], 9.0) + 4.0
@@ -281,7 +295,7 @@ def _set_beside(template: Template) -> None:
     for host in template.slots.values():
         x = host.x + host.width / 2
         for slot in host.beside:
-            slot.x, slot.level = x + GAP + slot.width / 2, host.level
+            slot.x, slot.level = x + ASIDE + slot.width / 2, host.level
             x = slot.x + slot.width / 2
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil, floor
 from typing import Any
 
 from .graph import START, Edge, Graph, Item
 from .layers import PORT, Link, Slot, Template, lay_out_block, set_ends, text_width
 
-LANE, MARGIN, HEADER = 8.0, 12.0, 20.0  # points: from lane to lane, from a column's drawing to its box, the line that says t = 3
+LANE, MARGIN, HEADER = 7.0, 9.0, 20.0  # points: from lane to lane, from a column's drawing to its box, the line that says t = 3
 _BETWEEN = 22.0  # from level to level, without lanes
 _FEW = 3  # lines from other blocks that arrive side by side
 TALL = "tall"  # the key of an item that stands for hidden steps
@@ -52,6 +54,8 @@ class Layout:
         self.blocks: dict[Any, Block] = {}
         self.templates: dict[Any, Template] = {}
         self.columns: dict[int, list[Any]] = {}  # of each stage, the steps
+        self.rows: dict[int, set[int]] = defaultdict(set)  # of each stage, those in which something stands
+        self.ends: dict[int, set[int]] = defaultdict(set)  # of each stage, its columns, initial states included
         self.plans: list[Plan | Link] = []
         self.arrivals: dict[Slot, int] = defaultdict(int)  # edges from other blocks
         self.lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # of each gutter: its lanes by key
@@ -97,6 +101,8 @@ class Layout:
                 block.column = len(self.columns[stage]) if run.reverse else -1
             elif row % 2:
                 block.column = at[stage, step]
+            self.rows[stage].add(row)
+            self.ends[stage].add(block.column)
 
     def _make_templates(self) -> None:
         """A slot for each key, as wide and high as the largest item that stands there."""
@@ -166,7 +172,7 @@ class Layout:
             lane = "up", tail.row, tail.key
         else:
             lane = "from", tail.id
-        by_port = head.step is None or (tail.row < head.row and tail.stage == head.stage)
+        by_port = head.row % 2 == 0 or (tail.row < head.row and tail.stage == head.stage)
         leave, arrive = self._channel(tail.row + 1), self._channel(head.row if by_port else head.row + 1)
         if leave != arrive and tail.stage != head.stage and tail.row % 2 == 0:  # out at the side, down between the stages
             way = 1 if tail.stage < head.stage else -1
@@ -195,13 +201,11 @@ class Layout:
 
     def _channel(self, row: int) -> int:
         """The channel below a row: rows that are empty in all stages make none."""
-        if not hasattr(self, "_rows"):
-            self._rows = sorted({key[1] for key in self.blocks})
-        return sum(1 for r in self._rows if r < row)
+        return sum(1 for other in set().union(*self.rows.values()) if other < row)
 
     def _is_free(self, stage: int, low: int, high: int) -> bool:
         """Whether nothing stands between two rows of a stage."""
-        return not any(s == stage and low < row < high for s, row, _ in self.blocks)
+        return not any(low < row < high for row in self.rows[stage])
 
     def _gutter_between(self, source: Block, target: Block) -> Any:
         """The gutter between neighbouring columns, of one run or of two stages that follow each other, if it is one."""
@@ -211,9 +215,7 @@ class Layout:
         if stage == stage2 and row == row2 and abs(source.column - target.column) == 1:
             return stage, max(source.column, target.column)
         if stage + 1 == stage2:
-            starts = {(s, b.column) for (s, _, t), b in self.blocks.items() if t == START}
-            last = max(column for s, column in {*starts, (stage, len(self.columns[stage]) - 1)} if s == stage)
-            first = min(column for s, column in {*starts, (stage2, 0)} if s == stage2)
+            last, first = max(self.ends[stage]), min(self.ends[stage2])
             if (source.column, target.column) == (last, first):
                 return "stage", stage2
         return None
@@ -224,8 +226,8 @@ class Layout:
         stage2, high, _ = target.key
         if stage != stage2:
             return "stage", stage2 if stage < stage2 else stage2 + 1
-        low, high = sorted((low, high))
-        bands = any(s == stage and low < row < high and row % 2 == 0 for s, row, _ in self.blocks)
+        low, high = (low, high) if low < high else (high - 1, low + 1)  # downwards it passes both ends' rows too
+        bands = any(low < row < high and row % 2 == 0 for row in self.rows[stage])
         if bands or not self.columns[stage]:
             return "stage", stage + 1
         for block in (target, source):
@@ -241,7 +243,7 @@ class Layout:
                     template = self.blocks[edge.head.block].template
                     self._side_lane(template, edge.tail.slot, "exit", 1, None)
                     self._side_lane(template, edge.head.slot, "entry", 1, edge.operand)
-                    self._lane(self.gutter_right(self.blocks[edge.head.block]), ("side", edge.tail.id))
+                    self._lane(self.gutter_right(self.blocks[edge.head.block]), ("side", edge.tail.slot.key))
                 continue
             if plan.exit == "side":
                 self._side_lane(self.blocks[edge.tail.block].template, edge.tail.slot, "exit", plan.way, None)
@@ -344,7 +346,7 @@ class Layout:
             here = by_column.get(column, [])
             width = max((widths[_kind(block)] for block in here), default=0.0)
             for block in here:
-                block.x = round(x + (width + block.template.left - block.template.right) / 2)
+                block.x = floor(x + (width + block.template.left - block.template.right) / 2)
             x += width
         return x
 
@@ -363,18 +365,23 @@ def is_clear(template: Template, slot: Slot, way: int) -> bool:
 
 def font_size(words: str) -> float:
     """Words are larger than whole expressions."""
-    return 13.0 if len(words) < 8 and words[:1] != "[" else 10.0
+    return 13.0 if len(words) < 8 and not (":" in words or words[0] == "[") else 10.0
 
 
-_FRAMES = {"constant": (4.0, 4.0, 1.0), "input": (40.0, 16.0, 1.15), "detached": (40.0, 16.0, 1.15)}  # least width, margin, stretch
+_FRAMES = {  # least width, margin, stretch
+    "constant": (4.0, 4.0, 1.0), "parameter": (26.0, 8.0, 1.0), "input": (40.0, 16.0, 1.15), "detached": (40.0, 16.0, 1.15),
+}  # fmt: skip
 
 
 def size(item: Item) -> tuple[float, float]:
     """The width and height of an item's text and frame; an ellipse needs more room, as it narrows above and below its middle."""
-    if item.key == TALL:
-        return 120.0, 40.0
-    least, margin, stretch = _FRAMES.get(item.look, (34.0, 14.0, 1.0))
-    notes = item.note.splitlines()
-    widest = max([text_width(item.words, font_size(item.words)), *(text_width(line, 9.0) for line in notes)])
+    return (120.0, 40.0) if item.key == TALL else _size(item.look, item.words, item.note)
+
+
+@lru_cache(4096)
+def _size(look: str, words: str, note: str) -> tuple[float, float]:
+    least, margin, stretch = _FRAMES.get(look, (32.0, 11.0, 1.0))
+    notes = note.splitlines()
+    widest = max([text_width(words, font_size(words)), *(text_width(line, 9.0) for line in notes)])
     width = max(least, margin + stretch * widest)
-    return 2.0 * round(width / 2), 18.0 if item.look == "constant" else 26.0 + (10.0 + 11.0 * (len(notes) - 1) if notes else 0.0)
+    return 2.0 * ceil(width / 2), 18.0 if look == "constant" else 26.0 + (10.0 + 11.0 * (len(notes) - 1) if notes else 0.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .graph import Edge
 from .layers import PORT, Link, Slot, Template
-from .layout import HEADER, LANE, MARGIN, TALL, Block, Layout, Plan, is_clear
+from .layout import HEADER, LANE, MARGIN, TALL, Block, Layout, Plan, is_clear, size
 
 ARROW, _RADIUS, _STUB = 7.0, 7.0, 9.0  # points: an arrowhead, a corner, the upright end of a line
 Point = tuple[float, float]
@@ -49,7 +49,9 @@ class Router:
         self._set_rows()
         for block in layout.blocks.values():
             for item in block.items:
-                item.x, item.y = round(block.x + item.slot.x), round(block.y + item.slot.y)
+                slot = item.slot
+                item.x, item.y, item.width = round(block.x + slot.x), round(block.y + slot.y), slot.width
+                item.height = slot.height if item.key == TALL else size(item)[1]
         for edge, plan in zip(layout.graph.edges, layout.plans, strict=True):
             edge.route = self._route(edge, plan)
 
@@ -142,7 +144,7 @@ class Router:
         """A line within a block: upright past the nodes of each level, and slanting between the levels only."""
         tail, head = link.tail, link.head
         if link.side:
-            lane = self._lane_x(self.layout.gutter_right(block), ("side", self._item_id(block, tail)))
+            lane = self._lane_x(self.layout.gutter_right(block), ("side", tail.key))
             exit, entry = self._exit(block, tail, 1, 0.0), self._entry(block, head, link.operand, 1, 0.0)
             return [*exit, (lane, exit[-1][1]), (lane, entry[0][1]), *entry]
         if tail.host is head:
@@ -155,9 +157,6 @@ class Router:
         low = self._zone(block.template, head.level)[0]
         stops += [(x, low - _STUB if head.width > PORT else low), (x, head.y - head.height / 2)]
         return [(block.x + px, block.y + py) for px, py in stops]
-
-    def _item_id(self, block: Block, slot: Slot) -> str:
-        return next(item.id for item in block.items if item.slot is slot)
 
     def _zone(self, template: Template, level: int) -> Point:
         """From where to where the nodes of a level reach."""
