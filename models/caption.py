@@ -26,6 +26,7 @@ import numpy as np
 from numpy.random import Generator
 
 from models.experiment import CELLS, Experiment, load_checkpoint, load_model
+from models.recurrent import named
 from models.seq2seq import Decoder, DecoderState, counted, padded
 from models.task import COLOURS, Problem, natural, picture, positive, run, write_text
 from tinygrad_seq import Tensor, cross_entropy, no_grad, relu, tanh
@@ -184,7 +185,7 @@ class Captioner(Module):
     def begin(self, strips: Array) -> DecoderState:
         """The state that the decoder begins with, as the pictures say."""
         seen = relu(self.look(Tensor(strips.reshape(len(strips), -1).astype(self.look.W.dtype))))
-        return self.decoder.begin(self.state(*(tanh(linear(seen)) for linear in self.bridge)))
+        return self.decoder.begin(named(self.state(*(tanh(linear(seen)) for linear in self.bridge))))
 
     def forward(self, strips: Array, targets: Array) -> Tensor:
         """Pictures and their captions (T, N) -> the scores (T, N, V+1) of each next word, told the true ones before it."""

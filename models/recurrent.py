@@ -231,6 +231,13 @@ def map_state(f: Callable[..., Any], *states: Any) -> Any:
     return type(states[0])(*parts) if hasattr(states[0], "_fields") else tuple(parts)
 
 
+def named(state: Any) -> Any:
+    """The state, its parts named as its fields: drawings then know what the states made from it are called."""
+    for name, part in zip(state._fields, state, strict=True):
+        part.name = name
+    return state
+
+
 def detached(state: Any) -> Any:
     """The same numbers without history: here backpropagation through time is truncated."""
     return map_state(lambda part: part.detach(), state)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from models.bidirectional import Bidirectional, Both
-from models.recurrent import Cell, generate, select, unroll
+from models.recurrent import Cell, generate, named, select, unroll
 from models.stacked import Stacked, run_layer
 from tinygrad_seq import Tensor, concat, cross_entropy, log_softmax, no_grad, scope, softmax, stack, swapaxes, tanh
 from tinygrad_seq.nn import Linear, Module, uniform, xavier, zeros
@@ -336,7 +336,7 @@ class Seq2Seq(Module):
             last = run.state
         if isinstance(last, Both):
             pairs = zip(self.bridge, last.forward, last.backward, strict=True)
-            last = type(last.forward)(*(tanh(linear(concat([there, back], axis=-1))) for linear, there, back in pairs))
+            last = named(type(last.forward)(*(tanh(linear(concat([there, back], axis=-1))) for linear, there, back in pairs)))
         return self.decoder.begin(last, run.outputs, lengths)
 
     def forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -126,22 +127,36 @@ WAYS: dict[str, dict[str, Any]] = {
 every_network = pytest.mark.parametrize("network", list(NETWORKS))
 
 
-def drawn(network: str, **options: Any) -> Drawing:
+@cache
+def drawn(network: str, way: str = "op") -> Drawing:
     y, params = NETWORKS[network](np.random.default_rng(0))
-    return draw(y, params=params, **options)
+    return draw(y, params=params, **WAYS[way])
 
 
 @every_network
-@pytest.mark.parametrize("way", list(WAYS))
-def test_no_node_lies_on_another_and_no_line_passes_through_one(network: str, way: str) -> None:
-    drawing = drawn(network, **WAYS[way])
-    assert overlapping(drawing) == []
-    assert lines_through_nodes(drawing) == []
+def test_no_node_lies_on_another_and_no_line_passes_through_one(network: str) -> None:
+    assert overlapping(drawn(network)) == []
+    assert lines_through_nodes(drawn(network)) == []
+
+
+@pytest.mark.parametrize("way", list(WAYS)[1:])
+@pytest.mark.parametrize("network", ["lstm", "stacked bidirectional", "dot attention"])
+def test_the_same_holds_however_it_is_drawn(network: str, way: str) -> None:
+    assert overlapping(drawn(network, way)) == []
+    assert lines_through_nodes(drawn(network, way)) == []
+
+
+@pytest.mark.slow
+@every_network
+@pytest.mark.parametrize("way", list(WAYS)[1:])
+def test_the_same_holds_for_every_network_however_it_is_drawn(network: str, way: str) -> None:
+    assert overlapping(drawn(network, way)) == []
+    assert lines_through_nodes(drawn(network, way)) == []
 
 
 @every_network
 def test_no_line_passes_through_the_name_of_a_gate_or_a_step(network: str) -> None:
-    drawing = drawn(network, depth="op")
+    drawing = drawn(network)
     lines = [curve(edge.route.points) for edge in drawing.graph.edges]
     for kind in ("scope", "step", "masked"):
         for caption, rect in captions(drawing, kind):
@@ -150,7 +165,7 @@ def test_no_line_passes_through_the_name_of_a_gate_or_a_step(network: str) -> No
 
 @every_network
 def test_lines_run_from_their_tail_to_their_head(network: str) -> None:
-    for edge in drawn(network, depth="op").graph.edges:
+    for edge in drawn(network).graph.edges:
         points = curve(edge.route.points)
         for end, item in ((points[0], edge.tail), (points[-1], edge.head)):
             left, bottom, right, top = item.rect
@@ -161,7 +176,7 @@ def test_lines_run_from_their_tail_to_their_head(network: str) -> None:
 
 @every_network
 def test_a_step_looks_the_same_in_every_column_and_columns_are_equally_far_apart(network: str) -> None:
-    graph = drawn(network, depth="op").graph
+    graph = drawn(network).graph
     places = defaultdict(list)
     for item in graph.items:
         if item.step is not None and item.step != "start":

@@ -22,7 +22,7 @@ from .paint import Show, annotate, gradient_norms
 from .render import Drawing
 from .route import Router
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Depth", "Drawing", "Show", "Steps", "draw"]
 
 
 def draw(

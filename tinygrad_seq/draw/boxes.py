@@ -55,7 +55,7 @@ def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Templa
     top = bottom + max(layout.heights[id(block.template)] for block in blocks)
     pad = MARGIN - 4.0
     for block in blocks:
-        left, right = block.x - block.template.left, block.x + block.template.right
+        left, right = layout.column_x[block.key[0], block.column]
         inner, items = _within(block, scopes[block.template])
         if TALL in block.template.slots:
             steps += [Box("step", "", (left, bottom, right, top), (left, bottom), inner, items)]

@@ -68,10 +68,10 @@ def _edge(edge: Edge, lines: _Lines) -> str:
     if edge.width:
         look += f", penwidth={edge.width:.1f}"
     words = ""
-    if edge.words:  # above the longest level piece
+    if edge.words:  # above the last level piece
         points = edge.route.points
         level = [(a[0], b[0], a[1]) for a, b in pairwise(points[0::3]) if a[1] == b[1]] or [(points[0][0], points[-1][0], points[0][1])]
-        left, right, y = max(level, key=lambda piece: abs(piece[1] - piece[0]))
+        left, right, y = [piece for piece in level if abs(piece[1] - piece[0]) > 10.0][-1]
         words = f', label=<<FONT POINT-SIZE="10">{text(edge.words)}</FONT>>, lp="{(left + right) / 2:.0f},{y + 7:.0f}"'
     return f'{edge.tail.id} -> {edge.head.id} [pos="{lines.write(edge.route.line, edge.route.x, edge.route.y)}", {look}{words}]'
 

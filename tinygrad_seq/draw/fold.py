@@ -72,6 +72,9 @@ def at_depth(graph: Graph, depth: str) -> Graph:
             if item not in keys and len(serves) == 1 and next(iter(serves)) in groups:
                 keys[item] = next(iter(serves))
     made = {key: _grouped(key, items, runs.get((items[0].stage, items[0].row)), depth) for key, items in groups.items()}
+    for item in graph.items:
+        if item not in keys and (*item.block, item.scopes) in groups:  # its box is now one item, to which it is an input
+            item.scopes = item.scopes[:-1]
     into = {item: made[key] for item, key in keys.items()}
     return merged(graph, into | _inputs_of_layers(graph) if depth == "layer" else into)
 
@@ -95,7 +98,7 @@ def _group(item: Item, depth: str, outer: set[tuple[str, ...]]) -> Any:
     """What an item is folded into, if anything."""
     if item.row % 2 and depth != "gate":
         return (item.stage, item.row, item.step if depth == "cell" else None, ())
-    if item.scopes and (depth != "gate" or item.scopes not in outer):
+    if item.scopes and item.scopes not in outer:
         return (*item.block, item.scopes)
     return None
 

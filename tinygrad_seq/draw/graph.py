@@ -131,6 +131,8 @@ class _Builder:
         self.places = Places()
         self.runs = find_runs(self.ops, self.places)
         self.graph = Graph(runs=list(dict.fromkeys(self.runs.values())))
+        outermost = {run.around[:1] for run in self.graph.runs if len(run.around) > 1}
+        self.root = outermost.pop() if len(outermost) == 1 else ("",)  # the module of all: a box around everything says nothing
         self.made: dict[int, Item] = {}  # by the order of the op
         self.run: dict[int, Run] = {}
         self.leaves: dict[Any, Item] = {}
@@ -161,6 +163,7 @@ class _Builder:
         kind = (word, words if is_slice else "", where.scopes, where.backward)
         if where.step is None:
             item.key = (kind, node._order)
+            item.scopes = where.scopes[where.scopes[:1] == self.root :]
         else:
             run = self.run[node._order] = self.runs[id(where.loop)]
             count = self.copies
@@ -267,10 +270,11 @@ class _Builder:
             if head.step is not None and head.scopes[-1:] == ("mask",):
                 self._note_mask(node, head)
             for i, x in enumerate(node._inputs):
+                is_state = (head.stage, head.row, head.key, i) in carried
                 maker = made.get(x._order) if isinstance(x, Node) else None
                 if maker is None:
-                    maker = self._operand(head, i, x, (head.stage, head.row, head.key, i) in carried)
-                edges.append(Edge(maker, head, i, _edge_look(maker, head)))
+                    maker = self._operand(head, i, x, is_state)
+                edges.append(Edge(maker, head, i, _edge_look(maker, head, is_state)))
                 if isinstance(x, Node) and x._op is None and (source := self._source(x)) is not None:
                     new.append((source, maker, "fed back" if x._data.dtype.kind in "iu" else "cut"))
         for source, leaf, look in dict.fromkeys(new):
@@ -293,7 +297,8 @@ class _Builder:
             key = ("leaf", x._order) if is_parameter or block[2] in (None, START) else ("leaf", head.key, i)
             return self._leaf(x, block, head.scopes if is_parameter and block == head.block else (), key, self._short_name(x, head))
         if isinstance(x, np.ndarray) and x.ndim:
-            item = Item(f"{head.id}_{i}", "input", self._name(x) or f"{x.dtype} {x.shape}", ("leaf", head.key, i))
+            words = self._name(x) or ("m", "1 − m")[head.key[1] % 2] if head.look == "mask" else self._name(x) or f"{x.dtype} {x.shape}"
+            item = Item(f"{head.id}_{i}", "input", words, ("leaf", head.key, i))
         else:
             item = Item(f"{head.id}_{i}", "constant", f"{x:.4g}" if isinstance(x, (float, np.floating)) else str(x), ("leaf", head.key, i))
         item.stage, item.row, item.step, item.scopes = head.stage, head.row, head.step, head.scopes
@@ -378,10 +383,10 @@ class _Builder:
             leaf.words = leaf.name or source.name or leaf.words
 
 
-def _edge_look(tail: Item, head: Item) -> str:
+def _edge_look(tail: Item, head: Item, is_state: bool) -> str:
     """What an edge says: a value, a state carried from step to step, a gradient (of a second-order graph), or a look back across."""
     if tail.look == "gradient operation":
         return "gradient"
-    if tail.step is not None and head.step is not None and (tail.step != head.step or tail.stage != head.stage):
+    if is_state or (tail.step is not None and head.step is not None and (tail.step != head.step or tail.stage != head.stage)):
         return "state"
     return "across" if tail.stage < head.stage and head.step is not None else "value"

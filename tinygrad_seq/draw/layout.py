@@ -56,6 +56,8 @@ class Layout:
         self.columns: dict[int, list[Any]] = {}  # of each stage, the steps
         self.rows: dict[int, set[int]] = defaultdict(set)  # of each stage, those in which something stands
         self.ends: dict[int, set[int]] = defaultdict(set)  # of each stage, its columns, initial states included
+        self.column_x: dict[tuple[int, int], tuple[float, float]] = {}  # of each stage's columns, from where to where
+        self.uprights: dict[Any, list[Any]] = defaultdict(list)  # of blocks: what should stand above what, to be joined by an upright line
         self.plans: list[Plan | Link] = []
         self.arrivals: dict[Slot, int] = defaultdict(int)  # edges from other blocks
         self.lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # of each gutter: its lanes by key
@@ -113,7 +115,7 @@ class Layout:
             for item in block.items:
                 slot = slots.get(item.key)
                 if slot is None:
-                    leaf = item.look in ("input", "parameter", "constant")
+                    leaf = item.look in ("input", "parameter", "constant", "detached")
                     slot = slots[item.key] = Slot(item.key, -1 if leaf else item.order - base, scopes=item.scopes)
                     slot.bottom = item.look == "input" and bool(item.nodes)
                 elif slot.bottom and item.order == seen[slot]:
@@ -190,6 +192,8 @@ class Layout:
             operand = self.arrival(edge)
             port = target.template.port(("in", head.key, operand), head.slot.order)
             target.template.link(port, head.slot, operand)
+            if source.key[2] == target.key[2] is not None:
+                self.uprights[target.key].append((source.key, source.template.slots["out", tail.key], port))
         else:
             head.slot.pull = head.slot.pull or -1
             plan.gutters.append(((head.stage, target.column) if target.column >= 0 else ("stage", head.stage), lane))
@@ -336,17 +340,23 @@ class Layout:
         widths: dict[str, float] = defaultdict(float)
         for block in blocks:
             by_column[block.column].append(block)
-            widths[_kind(block)] = max(widths[_kind(block)], block.template.left + block.template.right)
+            said = self.graph.masked.get(block.key)
+            least = text_width(f"t = {block.key[2]}, {said}", 11.0) + 4 * LANE if said else 0.0
+            widths[_kind(block)] = max(widths[_kind(block)], block.template.left + block.template.right, ceil(least))
         lanes = max(len(self.lanes.get((stage, i), ())) for i in range(count + 1))
         for column in range(-1, count + 1):
             if column >= 0:  # the gutter to its left
                 inner = 0 < column < count or self.lanes.get((stage, column)) or column - (column == 0) in by_column
                 self.lane_x[stage, column] = x + MARGIN + LANE
                 x += 2 * MARGIN + LANE * (lanes + 1) if inner else MARGIN
-            here = by_column.get(column, [])
+            here = sorted(by_column.get(column, []), key=lambda block: block.key[1])
             width = max((widths[_kind(block)] for block in here), default=0.0)
+            self.column_x[stage, column] = x, x + width
             for block in here:
                 block.x = floor(x + (width + block.template.left - block.template.right) / 2)
+                if wishes := [self.blocks[lower].x + out.x - port.x for lower, out, port in self.uprights.get(block.key, ())]:
+                    wish = sum(wishes) / len(wishes)
+                    block.x = float(round(min(max(wish, x + block.template.left), x + width - block.template.right)))
             x += width
         return x
 
