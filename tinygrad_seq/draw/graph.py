@@ -334,7 +334,7 @@ class _Builder:
         kept = next((x for x in node._inputs if isinstance(x, np.ndarray)), None)
         if kept is not None and head.block not in self.graph.masked:
             idle = int((kept == 0).sum())
-            self.graph.masked[head.block] = "" if not idle else "masked" if idle == kept.size else f"masked for {idle} of {kept.size}"
+            self.graph.masked[head.block] = "" if not idle else "masked" if idle == kept.size else f"masked: {idle} of {kept.size}"
 
     # ---- last touches
 

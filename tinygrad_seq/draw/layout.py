@@ -340,9 +340,8 @@ class Layout:
         widths: dict[str, float] = defaultdict(float)
         for block in blocks:
             by_column[block.column].append(block)
-            said = self.graph.masked.get(block.key)
-            least = text_width(f"t = {block.key[2]}, {said}", 11.0) + 4 * LANE if said else 0.0
-            widths[_kind(block)] = max(widths[_kind(block)], block.template.left + block.template.right, ceil(least))
+            own = block.template.left + block.template.right
+            widths[_kind(block)] = max(widths[_kind(block)], own + 2 * self._lacking(block))
         lanes = max(len(self.lanes.get((stage, i), ())) for i in range(count + 1))
         for column in range(-1, count + 1):
             if column >= 0:  # the gutter to its left
@@ -359,6 +358,15 @@ class Layout:
                     block.x = float(round(min(max(wish, x + block.template.left), x + width - block.template.right)))
             x += width
         return x
+
+    def _lacking(self, block: Block) -> int:
+        """How much wider on each side a column must be, so that its caption has a place beside the lines that come from below."""
+        said = self.graph.masked.get(block.key)
+        ports = [slot.x for slot in block.template.slots.values() if slot.key[0] == "in"]
+        if not said or not ports:
+            return 0
+        room = max(block.template.left + min(ports), block.template.right - max(ports))
+        return max(0, ceil(text_width(f"t = {block.key[2]}, {said}", 11.0) + 2 * LANE - room))
 
 
 def _kind(block: Block) -> str:
