@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .graph import START
-from .layers import PORT, Slot, Template, is_wrapped, text_width
-from .layout import HEADER, MARGIN, TALL, Block, Layout
+from .layers import PORT, Slot, Template, is_wrapped
+from .layout import HEADER, MARGIN, Block, Layout
+from .measure import TALL, text_width
 
 Rect = tuple[float, float, float, float]  # left, bottom, right, top
 _PAD = 5.0  # points between a scope's box and what it holds

@@ -9,8 +9,9 @@ from typing import Any
 
 from .boxes import Box
 from .graph import Edge, Graph, Item
-from .layout import Layout, font_size, size
+from .layout import Layout
 from .looks import LINES, LOOKS, MEANINGS
+from .measure import font_size, size
 from .paint import colour
 from .route import Line
 
@@ -34,33 +35,39 @@ def text(words: str) -> str:
     return escape("".join(c if c.isprintable() else "·" for c in words))
 
 
-def _label(item: Item) -> str:
-    ink = f' COLOR="{item.ink}"' if item.ink else ""
-    label = f'<FONT POINT-SIZE="{font_size(item.words):.0f}"{ink}>{text(item.words)}</FONT>'
-    small = item.ink or "#555555"
-    return label + "".join(f'<BR/><FONT POINT-SIZE="9" COLOR="{small}">{text(line)}</FONT>' for line in item.note.splitlines())
+@lru_cache(4096)
+def _label(words: str, note: str, ink: str) -> str:
+    large, small = (f' COLOR="{ink}"', ink) if ink else ("", "#555555")
+    lines = [f'<FONT POINT-SIZE="{font_size(words):.0f}"{large}>{text(words)}</FONT>']
+    lines += [f'<FONT POINT-SIZE="9" COLOR="{small}">{text(line)}</FONT>' for line in note.splitlines()]
+    return "<BR/>".join(lines)
+
+
+@lru_cache(4096)
+def _frame(look: str, fill: str, width: float, height: float) -> str:
+    return f"width={width / 72:.3f}, height={height / 72:.3f}, {LOOKS[look]}" + (f', fillcolor="{fill}"' if fill else "")
 
 
 def _node(item: Item) -> str:
     width, height = (item.width, item.height) if item.width else size(item)
-    look = LOOKS[item.look] + (f', fillcolor="{item.fill}"' if item.fill else "")
-    return f'{item.id} [label=<{_label(item)}>, pos="{item.x},{item.y}", width={width / 72:.3f}, height={height / 72:.3f}, {look}]'
+    label, frame = _label(item.words, item.note, item.ink), _frame(item.look, item.fill, width, height)
+    return f'{item.id} [label=<{label}>, pos="{item.x},{item.y}", {frame}]'
 
 
 class _Lines:
-    """Writes lines; those of one kind differ in x and y only."""
+    """Writes lines; those of one kind and height differ in x only."""
 
     def __init__(self) -> None:
-        self.known: dict[Line, tuple[str, list[int]]] = {}
+        self.known: dict[tuple[Line, int], tuple[str, list[int]]] = {}
 
     def write(self, line: Line, x: int, y: int) -> str:
         """The line moved by x, y, as a `pos`."""
-        known = self.known.get(line)
+        known = self.known.get((line, y))
         if known is None:
-            numbers = [round(n) for point in [line.tip, *line.points] for n in point]
-            known = self.known[line] = "e," + " ".join(["%d,%d"] * (len(numbers) // 2)), numbers
-        pattern, numbers = known
-        return pattern % tuple([n + (y if i & 1 else x) for i, n in enumerate(numbers)])
+            points = [(round(px), round(py) + y) for px, py in [line.tip, *line.points]]
+            known = self.known[line, y] = "e," + " ".join(f"%d,{py}" for _, py in points), [px for px, _ in points]
+        pattern, xs = known
+        return pattern % tuple([px + x for px in xs])
 
 
 def _edge(edge: Edge, lines: _Lines) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from .graph import START, VIEWS, Edge, Graph, Item
-from .layout import TALL
+from .measure import TALL
 from .places import Run
 
 Depth = Literal["op", "gate", "cell", "layer"]

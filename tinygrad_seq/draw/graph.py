@@ -226,9 +226,11 @@ class _Builder:
                     continue
                 order = source.nodes[0]._order
                 other = runs.get(order)
+                if other is not None and other is run:
+                    continue
                 bit = 1 << other.number if other is not None else reads[order]
                 bits |= bit
-                if run is None or other is run or not bit:
+                if run is None or not bit:
                     continue
                 if other is not None:
                     kind = along if source.step == step else across
@@ -319,11 +321,10 @@ class _Builder:
         if place not in self.leaves:
             number, copy = self.numbers[x._order], self.copies[x._order]
             self.copies[x._order] += 1
-            unnamed = f"{x._data.item():.4g}" if x._data.size == 1 else f"{x._data.dtype} {x._data.shape}"
             look = "detached" if "detached" in x._settings else "input"
             if id(x) in self.parameters or x.requires_grad:
                 look = "parameter"
-            item = Item(f"n{number}_{copy}" if copy else f"n{number}", look, name or unnamed, key, (x,), name=name, scopes=scopes)
+            item = Item(f"n{number}_{copy}" if copy else f"n{number}", look, name or _unnamed(x._data), key, (x,), name=name, scopes=scopes)
             item.stage, item.row, item.step = block
             self.leaves[place] = item
             self.graph.items.append(item)
@@ -340,17 +341,19 @@ class _Builder:
 
     def _adopt_views(self) -> None:
         """What only slices or reshapes for one op belongs to the box of that op."""
-        users: dict[str, list[Item]] = defaultdict(list)
+        views = [self.made[node._order] for node in self.ops if node._op is not None and node._op.__name__ in VIEWS]
+        users: dict[Item, list[Item]] = {item: [] for item in views}
+        shared = [item for item in self.graph.items if item.look == "input" and item.nodes and self.copies[item.order] > 1]
+        users |= {item: [] for item in shared}
         for edge in self.graph.edges:
-            users[edge.tail.id].append(edge.head)
-        for item in self.graph.items:
-            if item.look == "input" and item.nodes and self.copies[item.order] > 1:  # the same in all steps
-                scopes = {user.scopes for user in users[item.id]}
-                item.scopes = scopes.pop() if len(scopes) == 1 else ()
-        for node in reversed(self.ops):
-            item, op = self.made[node._order], node._op
-            if op is not None and op.__name__ in VIEWS and len(users[item.id]) == 1:
-                (user,) = users[item.id]
+            if edge.tail in users:
+                users[edge.tail].append(edge.head)
+        for item in shared:  # the same in all steps: no input that comes from below
+            scopes = {user.scopes for user in users[item]}
+            item.scopes = scopes.pop() if len(scopes) == 1 else ()
+        for item in reversed(views):
+            if len(users[item]) == 1:
+                (user,) = users[item]
                 if user.block == item.block and len(user.scopes) > len(item.scopes) and user.scopes[: len(item.scopes)] == item.scopes:
                     item.scopes = user.scopes
 
@@ -381,6 +384,10 @@ class _Builder:
                 item.name = f"{stem}_{int(number) + 1 + rank}" if stem and number.isdigit() else f"{base}_{item.step}"
         for leaf, source in cut.items():
             leaf.words = leaf.name or source.name or leaf.words
+
+
+def _unnamed(data: np.ndarray[Any, Any]) -> str:
+    return f"{data.item():.4g}" if data.size == 1 else f"{data.dtype} {data.shape}"
 
 
 def _edge_look(tail: Item, head: Item, is_state: bool) -> str:

@@ -10,27 +10,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 from typing import Any
-from unicodedata import combining, east_asian_width
+
+from .measure import text_width
 
 GAP, ASIDE, PORT = 12, 10, 2.0  # points: between neighbours, to what stands beside, the width kept for a line
 _LONGEST_BEND = 30  # levels: a link that spans more goes round by the side
 _MANY = 400  # slots: more are ordered in fewer sweeps
-
-
-def text_width(words: str, size: float) -> float:
-    """How many points a text of a font size takes at most, estimated for the widest font in use: there is no renderer to ask."""
-    return size * sum(
-        0.0
-        if combining(c)
-        else 1.0
-        if c in "MWmw@%…=+−×÷<>" or east_asian_width(c) in "WF"
-        else 0.8
-        if c.isupper()
-        else 0.4
-        if c in " .,:;'|!()[]-"
-        else 0.64
-        for c in words
-    )
 
 
 @dataclass(eq=False, slots=True)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import ceil, floor
 from typing import Any
 
 from .graph import START, Edge, Graph, Item
-from .layers import PORT, Link, Slot, Template, lay_out_block, set_ends, text_width
+from .layers import PORT, Link, Slot, Template, lay_out_block, set_ends
+from .measure import TALL, size, text_width
 
 LANE, MARGIN, HEADER = 7.0, 9.0, 20.0  # points: from lane to lane, from a column's drawing to its box, the line that says t = 3
 _BETWEEN = 22.0  # from level to level, without lanes
 _FEW = 3  # lines from other blocks that arrive side by side
-TALL = "tall"  # the key of an item that stands for hidden steps
 
 
 @dataclass(eq=False)
@@ -379,27 +378,3 @@ def is_clear(template: Template, slot: Slot, way: int) -> bool:
         return False
     row = [other for other in template.rows[slot.level] if other.width > PORT]
     return row[-1 if way > 0 else 0] is slot
-
-
-def font_size(words: str) -> float:
-    """Words are larger than whole expressions."""
-    return 13.0 if len(words) < 8 and not (":" in words or words[0] == "[") else 10.0
-
-
-_FRAMES = {  # least width, margin, stretch
-    "constant": (4.0, 4.0, 1.0), "parameter": (26.0, 8.0, 1.0), "input": (40.0, 16.0, 1.15), "detached": (40.0, 16.0, 1.15),
-}  # fmt: skip
-
-
-def size(item: Item) -> tuple[float, float]:
-    """The width and height of an item's text and frame; an ellipse needs more room, as it narrows above and below its middle."""
-    return (120.0, 40.0) if item.key == TALL else _size(item.look, item.words, item.note)
-
-
-@lru_cache(4096)
-def _size(look: str, words: str, note: str) -> tuple[float, float]:
-    least, margin, stretch = _FRAMES.get(look, (32.0, 11.0, 1.0))
-    notes = note.splitlines()
-    widest = max([text_width(words, font_size(words)), *(text_width(line, 9.0) for line in notes)])
-    width = max(least, margin + stretch * widest)
-    return 2.0 * ceil(width / 2), 18.0 if look == "constant" else 26.0 + (10.0 + 11.0 * (len(notes) - 1) if notes else 0.0)

@@ -9,7 +9,8 @@ from typing import Any
 
 from .graph import Edge
 from .layers import PORT, Link, Slot, Template
-from .layout import HEADER, LANE, MARGIN, TALL, Block, Layout, Plan, is_clear, size
+from .layout import HEADER, LANE, MARGIN, Block, Layout, Plan, is_clear
+from .measure import TALL, size
 
 ARROW, _RADIUS, _STUB = 7.0, 7.0, 9.0  # points: an arrowhead, a corner, the upright end of a line
 Point = tuple[float, float]
