@@ -26,7 +26,7 @@ from models.experiment import CELLS, Experiment, load_checkpoint, load_model
 from models.recurrent import Cell, detached, map_state, unroll
 from models.stacked import stacked
 from models.task import CHECKPOINT, Problem, fraction, natural, positive, smoothed
-from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, softmax, step
+from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, softmax, stack, step
 from tinygrad_seq.data import Streams, Vocabulary
 from tinygrad_seq.nn import Dropout, Module, uniform
 from tinygrad_seq.record import Array
@@ -170,12 +170,9 @@ def training_graph(model: CharLM, corpus: Corpus, steps: int = 4) -> Tensor:
         for cell in model.cells:
             run = [state.h for state in unroll(cell, run, hoist=False).states]
         for t, h in enumerate(run):
-            with step(t), scope("output"):
+            with scope("output"), step(t):
                 losses.append(cross_entropy(h @ model.W_y + model.b_y, ids[t + 1 : t + 2]))
-    total = losses[0]
-    for loss in losses[1:]:
-        total = total + loss
-    mean = total / steps
+        mean: Tensor = stack(losses).mean()
     mean.name = "loss"
     mean.backward()
     model.zero_grad()

@@ -21,6 +21,7 @@ from numpy.random import Generator
 
 from models.bidirectional import Bidirectional, merged
 from models.caption import Captioner, captions, draw_strips
+from models.char_lm import CharLM, Corpus, read_text, training_graph
 from models.experiment import CELLS
 from models.recurrent import Cell, detached, unroll
 from models.seq2seq import AdditiveDecoder, Decoder, DotDecoder, Seq2Seq
@@ -159,6 +160,13 @@ def caption(wish: Wish, rng: Generator) -> Run:
         return Run(cross_entropy(scores, targets), net)
 
 
+def char_lm(wish: Wish, rng: Generator) -> Run:
+    """The character model, reading the beginning of Python's language reference."""
+    corpus = Corpus(*read_text(None))
+    net = CharLM(wish.cell, len(corpus.vocabulary), 128, 1, 0.0, rng=rng)
+    return Run(training_graph(net, corpus, wish.steps), net)
+
+
 NETWORKS: dict[str, Callable[[Wish, Generator], Run]] = {
     "cell": labelled(),
     "stacked": labelled(layers=2),
@@ -170,6 +178,7 @@ NETWORKS: dict[str, Callable[[Wish, Generator], Run]] = {
     "bidirectional-encoder": sequences(DotDecoder, bidirectional=True),
     "caption": caption,
     "truncated": pieces,
+    "char_lm": char_lm,
 }
 
 
@@ -182,20 +191,21 @@ def drawn(network: str, wish: Wish, **options: Any) -> Drawing:
 # ---- the command line ----------------------------------------------------------------------------------------------------------------
 
 GALLERY: dict[str, tuple[str, Wish, dict[str, Any]]] = {  # of the README: file -> network, wish, options of draw
-    "rnn": ("cell", Wish("rnn"), {}),
-    "lstm": ("cell", Wish("lstm"), {}),
-    "gru": ("cell", Wish("gru", 3), {}),
-    "bidirectional": ("bidirectional", Wish("rnn"), {"depth": "gate"}),
-    "stacked": ("stacked", Wish("lstm"), {"depth": "cell"}),
-    "attention": ("attention", Wish("gru", 3), {"depth": "gate"}),
-    "seq2seq": ("seq2seq", Wish("lstm", teacher=0.5), {"depth": "cell"}),
-    "truncated": ("truncated", Wish("rnn", 6), {"depth": "gate"}),
-    "masked": ("cell", Wish("rnn", 3, masked=True), {}),
-    "caption": ("caption", Wish("gru"), {"depth": "cell"}),
-    "folded": ("cell", Wish("lstm", 50), {"steps": [0, 1, -1], "depth": "gate"}),
-    "rolled": ("cell", Wish("lstm"), {"rolled": True}),
-    "vanishing_rnn": ("cell", Wish("rnn", 8, loss="last"), {"depth": "gate", "gradients": True}),
-    "vanishing_lstm": ("cell", Wish("lstm", 8, loss="last"), {"depth": "gate", "gradients": True}),
+    "char_lm": ("char_lm", Wish("lstm"), {}),
+    "draw_rnn": ("cell", Wish("rnn"), {}),
+    "draw_lstm": ("cell", Wish("lstm"), {}),
+    "draw_gru": ("cell", Wish("gru", 3), {}),
+    "draw_bidirectional": ("bidirectional", Wish("rnn"), {"depth": "gate"}),
+    "draw_stacked": ("stacked", Wish("lstm"), {"depth": "cell"}),
+    "draw_attention": ("attention", Wish("gru", 3), {"depth": "gate"}),
+    "draw_seq2seq": ("seq2seq", Wish("lstm", teacher=0.5), {"depth": "cell"}),
+    "draw_truncated": ("truncated", Wish("rnn", 6), {"depth": "gate"}),
+    "draw_masked": ("cell", Wish("rnn", 3, masked=True), {}),
+    "draw_caption": ("caption", Wish("gru"), {"depth": "cell"}),
+    "draw_folded": ("cell", Wish("lstm", 50), {"steps": [0, 1, -1], "depth": "gate"}),
+    "draw_rolled": ("cell", Wish("lstm"), {"rolled": True}),
+    "draw_vanishing_rnn": ("cell", Wish("rnn", 8, loss="last"), {"depth": "gate", "gradients": True}),
+    "draw_vanishing_lstm": ("cell", Wish("lstm", 8, loss="last"), {"depth": "gate", "gradients": True}),
 }
 
 
@@ -238,7 +248,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.gallery:
         for name, (network, wish, options) in GALLERY.items():
-            _save(drawn(network, wish, **options), arguments.gallery / f"draw_{name}.svg")
+            _save(drawn(network, wish, **options), arguments.gallery / f"{name}.svg")
         return 0
     if not 0 <= arguments.teacher <= 1:
         raise Problem(f"--teacher {arguments.teacher} is no probability; give a number from 0 to 1.")

@@ -12,7 +12,7 @@ import pytest
 
 from tinygrad_seq import ops
 from tinygrad_seq.draw import Drawing, draw
-from tinygrad_seq.draw.graph import Graph
+from tinygrad_seq.draw.items import Graph
 from tinygrad_seq.nn import Linear, Module
 from tinygrad_seq.record import grad, scope, step
 from tinygrad_seq.tensor import Tensor

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from .graph import START
+from .items import START
 from .layers import PORT, Slot, Template, is_wrapped
 from .layout import HEADER, MARGIN, Block, Layout
 from .measure import TALL, text_width
@@ -61,14 +61,11 @@ def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Templa
         if TALL in block.template.slots:
             steps += [Box("step", "", (left, bottom, right, top), (left, bottom), inner, items)]
             continue
-        caption = layout.graph.captions.get(block.key, f"t = {block.key[2]}" if block.key[2] is not None else "")
-        said = layout.graph.masked.get(block.key)
-        if said:
-            caption += f", {said}"
+        caption = layout.graph.caption(block.key)
         rect = left - pad, bottom - HEADER, right + pad, top + 4.0
         ports = [block.x + slot.x for slot in block.template.slots.values() if slot.key[0] == "in"]
         at = _free(ports, rect[0] + 4.0, rect[2] - 4.0, text_width(caption, 11.0))
-        kind = "masked" if said == "masked" else "step"
+        kind = "masked" if layout.graph.masked.get(block.key) == "masked" else "step"
         steps.append(Box(kind, caption, rect, (at, bottom - HEADER + 8.0), inner, items))
     left, right = min(box.rect[0] for box in steps) - 6.0, max(box.rect[2] for box in steps) + 6.0
     rect = left, bottom - HEADER - 6.0, right, top + HEADER

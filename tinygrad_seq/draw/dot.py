@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from .boxes import Box
-from .graph import Edge, Graph, Item
+from .items import Edge, Graph, Item
 from .layout import Layout
 from .looks import LINES, LOOKS, MEANINGS
 from .measure import font_size, size

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
-from .graph import START, VIEWS, Edge, Graph, Item
+from .graph import VIEWS
+from .items import START, Edge, Graph, Item
 from .measure import TALL
 from .places import Run
 
@@ -67,7 +68,7 @@ def at_depth(graph: Graph, depth: str) -> Graph:
     for edge in graph.edges:
         users[edge.tail].add(keys.get(edge.head, edge.head.id))
     for item in graph.items:  # what serves one group alone, and is no input of its own, goes with it
-        if item.look in _ABSORBED and item.step != START and not (item.look == "input" and item.nodes):
+        if item.look in _ABSORBED and item.step != START and not (item.look == "input" and (item.nodes or not item.scopes)):
             serves = users[item]
             if item not in keys and len(serves) == 1 and next(iter(serves)) in groups:
                 keys[item] = next(iter(serves))

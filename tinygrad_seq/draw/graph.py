@@ -1,93 +1,22 @@
-"""The record as a picture sees it: items and edges, each with its text and look, and where on the grid of stages, rows and steps."""
+"""From the record to items and edges: what each says and looks like, and where on the grid of stages, rows and steps it stands."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..record import Node
-from .places import Places, Run, find_runs
+from .items import START, Edge, Graph, Item
+from .places import Places, find_runs
 
 SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "neg": "−x", "pow": "xⁿ", "sqrt": "√x", "sigmoid": "σ", "sum": "Σ",
     "abs": "|x|", "transpose": "xᵀ", "identity": "=",
 }  # fmt: skip
 VIEWS = {"getitem", "reshape", "transpose", "swapaxes", "astype", "broadcast_to"}
-START = "start"  # the step of an initial state
-
-
-@dataclass(eq=False, slots=True)
-class Item:
-    """One node of the picture.  It stands in a block: stage, row (odd: a run's, even: what lies between runs) and step."""
-
-    id: str
-    look: str
-    words: str
-    key: Any  # what it is called in its block: items of other steps with the same key do the same
-    nodes: tuple[Any, ...] = ()  # the record's, one unless folded; none for a constant
-    note: str = ""
-    name: str = ""
-    scopes: tuple[str, ...] = ()
-    stage: int = 0
-    row: int = 0
-    step: Any = None  # a number, START, or None in an even row
-    gradient: float | None = None  # ||dL/dx||, where it is painted
-    fill: str = ""
-    ink: str = ""
-    slot: Any = None  # its place in the block's template
-    x: int = 0
-    y: int = 0
-    width: float = 0.0
-    height: float = 0.0
-
-    @property
-    def block(self) -> tuple[int, int, Any]:
-        """Where it stands."""
-        return self.stage, self.row, self.step
-
-    @property
-    def rect(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top of its frame, when it is laid out."""
-        return self.x - self.width / 2, self.y - self.height / 2, self.x + self.width / 2, self.y + self.height / 2
-
-    @property
-    def order(self) -> int:
-        """When it was made; -1 for constants."""
-        return self.nodes[-1]._order if self.nodes else -1
-
-
-@dataclass(eq=False, slots=True)
-class Edge:
-    """Operand `operand` of head comes from tail."""
-
-    tail: Item
-    head: Item
-    operand: int
-    look: str = ""
-    words: str = ""
-    width: float = 0.0  # where gradients are painted
-    route: Any = None  # its line, when it is laid out
-
-
-@dataclass
-class Graph:
-    """Items and edges in the order of creation, the runs, and what is known of single steps and of the whole."""
-
-    items: list[Item] = field(default_factory=list)
-    edges: list[Edge] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    masked: dict[tuple[int, int, Any], str] = field(default_factory=dict)  # by block
-    captions: dict[tuple[int, int, Any], str] = field(default_factory=dict)  # of blocks, where they do not say t = 3
-    remark: str = ""
-    scale: tuple[float, float] | None = None  # log10 of the least and the greatest gradient that is painted
-
-    def run_of(self, item: Item) -> Run | None:
-        """The run that an item belongs to, if any."""
-        return next((run for run in self.runs if (run.stage, 2 * run.row + 1) == (item.stage, item.row)), None)
 
 
 def reachable(roots: Sequence[Node]) -> list[Node]:
@@ -299,7 +228,7 @@ class _Builder:
             key = ("leaf", x._order) if is_parameter or block[2] in (None, START) else ("leaf", head.key, i)
             return self._leaf(x, block, head.scopes if is_parameter and block == head.block else (), key, self._short_name(x, head))
         if isinstance(x, np.ndarray) and x.ndim:
-            words = self._name(x) or ("m", "1 − m")[head.key[1] % 2] if head.look == "mask" else self._name(x) or f"{x.dtype} {x.shape}"
+            words = self._name(x) or (("m", "1 − m")[head.key[1] % 2] if head.look == "mask" else _unnamed(x))
             item = Item(f"{head.id}_{i}", "input", words, ("leaf", head.key, i))
         else:
             item = Item(f"{head.id}_{i}", "constant", f"{x:.4g}" if isinstance(x, (float, np.floating)) else str(x), ("leaf", head.key, i))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import Any
 
-from .graph import START, Edge, Graph, Item
+from .items import START, Edge, Graph, Item
 from .layers import PORT, Link, Slot, Template, lay_out_block, set_ends
 from .measure import TALL, size, text_width
 
@@ -360,12 +360,11 @@ class Layout:
 
     def _lacking(self, block: Block) -> int:
         """How much wider on each side a column must be, so that its caption has a place beside the lines that come from below."""
-        said = self.graph.masked.get(block.key)
         ports = [slot.x for slot in block.template.slots.values() if slot.key[0] == "in"]
-        if not said or not ports:
+        if not ports:
             return 0
         room = max(block.template.left + min(ports), block.template.right - max(ports))
-        return max(0, ceil(text_width(f"t = {block.key[2]}, {said}", 11.0) + 2 * LANE - room))
+        return max(0, ceil(text_width(self.graph.caption(block.key), 11.0) + 4.0 - room))
 
 
 def _kind(block: Block) -> str:

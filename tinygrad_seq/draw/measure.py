@@ -6,7 +6,7 @@ from functools import lru_cache
 from math import ceil
 from unicodedata import combining, east_asian_width
 
-from .graph import Item
+from .items import Item
 
 TALL = "tall"  # the key of an item that stands for hidden steps and is as high as its row
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..record import Node, grad
-from .graph import Graph, Item, reachable
+from .graph import reachable
+from .items import Graph, Item
 
 Show = Literal["shape", "dtype", "stats", "values", "gradient"]
 _FEW = 6  # numbers that are shown one by one

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..nn import Module
+from ..nn import Module, _walk
 from ..record import Node, Place, grad
 
 
@@ -77,29 +77,18 @@ class Places:
         )
 
     def _name(self, label: object, around: Sequence[object]) -> str:
-        """A scope's name; of a module the attribute of the nearest module around that holds it, else its class."""
+        """A scope's name; of a module the path to it in the nearest module around, else its class."""
         if not isinstance(label, Module):
             return f"t = {label}" if label.__class__ is int else str(label)
         parent = next((outer for outer in reversed(around) if isinstance(outer, Module)), None)
         key = id(label), id(parent)
         if key not in self._names:
-            self._names[key] = _attribute(label, parent) or type(label).__name__
+            self._names[key] = _path(label, parent) or type(label).__name__
         return self._names[key]
 
 
-def _attribute(module: Module, parent: Module | None) -> str | None:
-    for name, value in vars(parent).items() if parent is not None else ():
-        if value is module:
-            return name
-        parts: Iterable[tuple[object, object]] = ()
-        if isinstance(value, dict):
-            parts = value.items()
-        elif isinstance(value, (list, tuple)):
-            parts = enumerate(value)
-        for key, part in parts:
-            if part is module:
-                return f"{name}.{key}"
-    return None
+def _path(module: Module, parent: Module | None) -> str | None:
+    return next((name for name, value in _walk(parent, "", set()) if value is module and name), None)
 
 
 def find_runs(ops: Sequence[Node], places: Places) -> dict[int, Run]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..checkpoint import write_whole
 from .boxes import Box
-from .graph import Graph
+from .items import Graph
 
 _LARGEST = 50_000  # nodes
 _NO_RENDERER = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from .graph import Edge
+from .items import Edge
 from .layers import PORT, Link, Slot, Template
 from .layout import HEADER, LANE, MARGIN, Block, Layout, Plan, is_clear
 from .measure import TALL, size
