@@ -10,7 +10,7 @@ import numpy as np
 
 from ..record import Node
 from .items import START, Edge, Graph, Item
-from .places import Places, find_runs
+from .places import Places, Run, find_runs
 
 SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "neg": "−x", "pow": "xⁿ", "sqrt": "√x", "sigmoid": "σ", "sum": "Σ",
