@@ -28,7 +28,9 @@ from models.seq2seq import AdditiveDecoder, Decoder, DotDecoder, Seq2Seq
 from models.stacked import stacked
 from models.task import Problem, natural, positive, run
 from tinygrad_seq import Tensor, cross_entropy, scope, stack, step
-from tinygrad_seq.draw import Depth, Drawing, Show, draw
+from tinygrad_seq.draw import Drawing, draw
+from tinygrad_seq.draw.fold import Depth
+from tinygrad_seq.draw.paint import Show
 from tinygrad_seq.nn import Module, uniform
 
 SYMBOLS, FEATURES, HIDDEN, OUTPUTS = 5, 3, 4, 2

@@ -6,7 +6,8 @@
 Needs what the extra `benchmarks` installs; what is missing is left out with a word.  Each drawing is made in a process of its own that
 may take a minute.  Three ways to write the network in PyTorch: "layer", torch.nn's fused one, that people use; "cell", torch.nn's cell in
 a loop; "ops", the textbook's equations op by op, as ours are.  Nodes and lines are those of the DOT text; "text" is CPU seconds from the
-input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "SVG" the seconds that Graphviz then takes, with dot's layout where the tool leaves the layout to it.
+input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "SVG" the seconds that Graphviz then takes, with
+dot's layout where the tool leaves the layout to it.
 """
 
 from __future__ import annotations

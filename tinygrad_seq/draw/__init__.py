@@ -1,7 +1,12 @@
 """draw(y): the computation graph as the textbook draws an unrolled network, steps as equal columns from left to right.
 
 The DOT text carries its own layout, so it is the same, byte for byte, wherever it is made; rendering is a separate, last step.
-A column has three bands, each of them a small layered drawing: what runs before the steps, the step itself, what gathers its results.
+
+    graph.py (with places.py, items.py)    the record as items and edges, on a grid of stages, rows and steps
+    fold.py, paint.py                      several items as one; what is written into them, gradients as colour
+    layers.py, layout.py, route.py         one drawing for each kind of block; blocks on the grid; lines in lanes
+    boxes.py, dot.py (with looks.py)       boxes and their captions; the DOT text and the legend
+    render.py                              the picture in the user's hand
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from .paint import Show, annotate, gradient_norms
 from .render import Drawing
 from .route import Router
 
-__all__ = ["Depth", "Drawing", "Show", "Steps", "draw"]
+__all__ = ["Drawing", "draw"]
 
 
 def draw(
@@ -43,9 +48,20 @@ def draw(
 ) -> Drawing:
     """The computation graph of y, a Tensor or several: time steps as columns from left to right, inputs below, results above.
 
+    Layers and directions are rows; a network that begins with the state in which another ended, as a decoder does, stands to its right.
+
     params: a module, or parameters by name.  names: other tensors and arrays by name, or lists of them; what is neither is ignored, so
-    that `locals()` will do.  A parameter is drawn once in each step that uses it.
-    Raises TypeError for what is not a Tensor.
+        that `locals()` will do.
+    depth: "op"; "gate", each innermost scope as one node; "cell", each step of a cell; "layer", each run over all its steps.
+    steps: the steps to draw, as numbers (-1 is the last) or a slice, the others of each run as one column; "all" draws every one.
+    rolled: one step that stands for all, with dashed edges for what it hands to the next.
+        What is not said of these three is chosen so that the picture can be read, and the picture then says how to unfold it.
+    weights: "copies", a parameter in each step that uses it, or "once", one node with lines to all.
+    show: what to write into the nodes, of "shape", "dtype", "stats", "values" (where there are few) and "gradient".
+    gradients: paint the norm of dL/dx of each node x, where L is y, as colour on a logarithmic scale and as width of lines.
+
+    Raises TypeError for what is not a Tensor, ValueError for a depth, step or `show` that does not exist, and for gradients of a y that
+    is not a number or has none.
     """
     roots: list[Any] = list(y) if isinstance(y, (list, tuple)) else [y]
     if not roots:

@@ -62,7 +62,7 @@ def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Templa
             steps += [Box("step", "", (left, bottom, right, top), (left, bottom), inner, items)]
             continue
         caption = layout.graph.caption(block.key)
-        rect = left - pad, bottom - HEADER, right + pad, top + 4.0
+        rect = left - pad, bottom - HEADER, right + pad, top + 8.0
         ports = [block.x + slot.x for slot in block.template.slots.values() if slot.key[0] == "in"]
         at = _free(ports, rect[0] + 4.0, rect[2] - 4.0, text_width(caption, 11.0))
         kind = "masked" if layout.graph.masked.get(block.key) == "masked" else "step"
