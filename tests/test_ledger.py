@@ -278,6 +278,36 @@ def test_a_thousand_steps_need_no_recursion() -> None:
     assert len(ledger.norms(run.last.sum(), run)["h"]) == 2000
 
 
+# ---- the chain rule, op by op --------------------------------------------------------------------------------------------------------
+
+
+@given(kinds, st.integers(1, 4), seeds)
+def test_the_chain_is_the_backward_pass_op_by_op(kind: str, T: int, seed: int) -> None:
+    cell = cell_of(kind, seed)
+    L, W_y = losses_of(unroll(cell, inputs(T, 2, seed)).outputs, seed)
+    links = list(ledger.chain(L.sum()))
+    outputs = [y for y, _, _ in links]
+    assert [y._order for y in outputs] == sorted((y._order for y in outputs), reverse=True)
+    loss = outputs[0]
+    for (y, g, _), expected in zip(links, grad(loss, outputs), strict=True):
+        assert g.dtype == y._data.dtype
+        close(g, expected)
+    sums: dict[int, Array] = {}
+    for _, _, parts in links:
+        for x, part in parts:
+            sums[x._order] = sums.get(x._order, 0) + part
+    for W in [*cell.parameters(), W_y]:
+        close(sums[W._order], grad(loss, W))
+
+
+def test_in_the_chain_an_operand_used_twice_stands_twice() -> None:
+    x = Tensor(3.0, requires_grad=True)
+    ((_, g, parts),) = ledger.chain(x * x)
+    assert (float(g), [(y is x, float(part)) for y, part in parts]) == (1.0, [(True, 3.0), (True, 3.0)])
+    with pytest.raises(ValueError, match="chain: no gradient flows here"):
+        next(ledger.chain(Tensor(1.0)))
+
+
 # ---- Jacobians -----------------------------------------------------------------------------------------------------------------------
 
 

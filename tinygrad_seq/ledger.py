@@ -17,14 +17,14 @@ or as anything with `.layers`, or `.forward` and `.backward`, that are runs them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import ops
-from .record import Array, Node, Place, fitted, grad
+from .record import Array, Node, Place, _seed, fitted, grad
 
 Run = Any  # see above
 
@@ -252,11 +252,8 @@ def _pulled_back(made: dict[int, Node], W: Node, start: list[tuple[Node, Array]]
     waiting: dict[int, Array] = {}
 
     def pull(node: Node, g: Array) -> None:
-        op: Any = node._op
-        for i, x in enumerate(node._inputs):
-            if isinstance(x, Node) and x._order in made and (rule := op.rules[i][0]) is not None:
-                part = fitted(rule(g, node._data, *node._arrays, **node._settings), x._data, op)
-                waiting[x._order] = waiting[x._order] + part if x._order in waiting else part
+        for x, part in _parts(node, g, made):
+            waiting[x._order] = waiting[x._order] + part if x._order in waiting else part
 
     for node, g in start:
         if node is W:  # the loss is the weight itself
@@ -266,6 +263,40 @@ def _pulled_back(made: dict[int, Node], W: Node, start: list[tuple[Node, Array]]
         if order in waiting:
             pull(made[order], waiting.pop(order))
     return waiting.get(W._order, np.zeros_like(W._data))
+
+
+def _parts(node: Node, g: Array, wanted: Container[int]) -> Iterator[tuple[Node, Array]]:
+    """What an op with the gradient g adds to that of each operand whose order is wanted."""
+    op: Any = node._op
+    for i, x in enumerate(node._inputs):
+        if isinstance(x, Node) and x._order in wanted and (rule := op.rules[i][0]) is not None:
+            yield x, fitted(rule(g, node._data, *node._arrays, **node._settings), x._data, op)
+
+
+# ---- the chain rule, op by op --------------------------------------------------------------------------------------------------------
+
+
+def chain(loss: Node) -> Iterator[tuple[Node, Array, list[tuple[Node, Array]]]]:
+    """The backward pass, op by op from the loss on: each op's output y, dL/dy, and what the op adds to dL/dx of each operand x.
+
+    For an op that uses x twice, x stands twice.  Raises ValueError where the loss is not a number, or no gradient flows from it.
+    """
+    reached, stack = {loss._order: loss}, [loss]
+    while stack:
+        for x in stack.pop()._inputs:
+            if isinstance(x, Node) and x._requires_grad and x._order not in reached:
+                reached[x._order] = x
+                stack.append(x)
+    waiting = {loss._order: _seed("chain", loss, None)}
+    for order in sorted(reached, reverse=True):
+        node = reached[order]
+        if node._op is None or order not in waiting:
+            continue
+        g = waiting.pop(order)
+        parts = list(_parts(node, g, reached))
+        for x, part in parts:
+            waiting[x._order] = waiting[x._order] + part if x._order in waiting else part
+        yield node, g, parts
 
 
 # ---- Jacobians -----------------------------------------------------------------------------------------------------------------------
