@@ -29,7 +29,7 @@ from models.experiment import CELLS
 from models.recurrent import Cell, State, unroll
 from models.rnn import RNNCell
 from models.task import COLOURS, natural, output_folder, picture, positive, write_text
-from tinygrad_seq import Tensor, grad
+from tinygrad_seq import Tensor, ledger
 from tinygrad_seq.data import Vocabulary
 from tinygrad_seq.record import Array, Value
 
@@ -42,17 +42,7 @@ def gradient_norms(cell: Cell, xs: Value, state: Any = None, seed: int = 0) -> d
     run = unroll(cell, xs, state)
     u = np.random.default_rng(seed).standard_normal(run.last.shape)
     L = (run.last * (u / np.linalg.norm(u)).astype(run.last.dtype)).sum()
-    fields = run.states[0]._fields
-    parts = [getattr(state, field) for field in fields for state in run.states]
-    norms = np.array([np.linalg.norm(g) for g in grad(L + 0.0 * zero(run.states), parts)])
-    return dict(zip(fields, norms.reshape(len(fields), -1), strict=True))
-
-
-def zero(states: Sequence[Any]) -> Tensor:
-    """A sum of all states' parts, so that a gradient is asked of each, also of the last c, which L does not depend on."""
-    total = sum(part.sum() for state in states for part in state)
-    assert isinstance(total, Tensor)
-    return total
+    return ledger.norms(L, run)
 
 
 def scaled(cell: RNNCell, size: float, *, spectral: bool = True) -> RNNCell:
@@ -102,7 +92,7 @@ def measured(hidden: int, T: int, seed: int) -> dict[str, dict[str, Array]]:
 
 def bound(cell: RNNCell, T: int) -> Array:
     """σ^(T-1-t), Pascanu's bound on ||dL/dh_t|| / ||dL/dh_(T-1)||, for t = 0 ... T-1."""
-    return np.asarray(np.linalg.norm(cell.W_h.numpy(), 2) ** np.arange(T - 1.0, -1, -1))
+    return ledger.pascanu_bound(cell.W_h, np.arange(T - 1, -1, -1))
 
 
 def counter_examples(T: int) -> dict[str, Array]:
