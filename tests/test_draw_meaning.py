@@ -70,6 +70,12 @@ def test_a_layer_becomes_one_node_whatever_its_length() -> None:
         assert words(drawing)[f"x_0 … x_{steps - 1}"] == 1
 
 
+def test_arrays_that_the_steps_of_a_layer_read_are_one_input() -> None:
+    cell = RNNCell(3, 4, rng=np.random.default_rng(0))
+    y = unroll(cell, np.ones((5, 2, 3), np.float32), hoist=False).last.sum()
+    assert words(draw(y, params=cell, depth="layer"), "input") == Counter({"float32 (2, 3)": 1, "h": 1})
+
+
 def test_steps_that_are_not_asked_for_are_one_column_that_counts_them() -> None:
     y, params = unrolled(50)
     drawing = draw(y, params=params, steps=[0, 1, -1])

@@ -84,7 +84,7 @@ def _inputs_of_layers(graph: Graph) -> dict[Item, Item]:
     """The inputs of all steps of a run as one."""
     rows: dict[Any, list[Item]] = defaultdict(list)
     for item in graph.items:
-        if item.look == "input" and item.nodes and item.row % 2 and item.step != START:
+        if item.look == "input" and item.row % 2 and item.step != START:
             rows[item.stage, item.row, item.key].append(item)
     into: dict[Item, Item] = {}
     for (stage, row, key), items in rows.items():
