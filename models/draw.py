@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--gradients", action="store_true", help="paint the norm of the gradient at each node")
     how.add_argument("--title")
     how.add_argument("--no-legend", action="store_true")
-    how.add_argument("--out", type=Path, metavar="FILE", help="what to write, by its suffix: .svg .png .pdf .dot (default: NETWORK.svg)")
+    how.add_argument("--out", type=Path, metavar="FILE", help="what to write: .svg .png .pdf .dot .html (default: NETWORK.svg)")
     how.add_argument("--gallery", type=Path, metavar="FOLDER", help="draw the README's pictures into a folder, and nothing else")
     return parser
 

@@ -77,12 +77,13 @@ def draw(
         raise ValueError(f'draw: weights={weights!r}, expected "copies" or "once".')
     with _no_collector():
         graph = graph_of(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}), weights)
+        called = {item.nodes[0]._order: item.name for item in graph.items if item.nodes}
         graph = folded(graph, depth, steps, rolled)
         annotate(graph, (show,) if isinstance(show, str) else show, gradient_norms(roots) if gradients or "gradient" in show else None)
         layout = Layout(graph)
         Router(layout)
         boxes, loose = boxes_of(layout)
-        return Drawing(dot_text(graph, layout, boxes, loose, title, legend), graph, boxes)
+        return Drawing(dot_text(graph, layout, boxes, loose, title, legend), graph, boxes, roots, called, title)
 
 
 @contextmanager

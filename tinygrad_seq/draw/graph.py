@@ -30,8 +30,8 @@ def reachable(roots: Sequence[Node]) -> list[Node]:
     return [found[order] for order in sorted(found)]
 
 
-def index_text(index: Any) -> str:
-    """An index as it is written, [:, 2]; of a slice along one axis only what it cuts out: 4:8."""
+def index_text(index: Any, *, whole: bool = False) -> str:
+    """An index as it is written, [:, 2]; of a slice along one axis, unless it is to be whole, only what it cuts out: 4:8."""
 
     def part(i: Any) -> str:
         if isinstance(i, slice):
@@ -40,7 +40,7 @@ def index_text(index: Any) -> str:
 
     parts = index if isinstance(index, tuple) else (index,)
     cuts = [i for i in parts if i != slice(None)] if all(isinstance(i, slice) for i in parts) else []
-    return part(cuts[0]) if len(cuts) == 1 else f"[{', '.join(map(part, parts))}]"
+    return part(cuts[0]) if len(cuts) == 1 and not whole else f"[{', '.join(map(part, parts))}]"
 
 
 def graph_of(roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str], weights: str = "copies") -> Graph:

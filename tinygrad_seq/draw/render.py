@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint import write_whole
+from ..record import Node
 from .boxes import Box
 from .items import Graph
+from .page import page
+from .story import tell
 
 _LARGEST = 50_000  # nodes
+_LARGEST_PAGE = 5_000
 _NO_RENDERER = (
     "draw: rendering needs Graphviz, and there is neither `dot` on the PATH nor pygraphviz. Either `pip install 'tinygrad_seq[draw]'`, or "
     "install graphviz itself (apt, brew or winget install graphviz). The DOT text is in .source, and .save('graph.dot') needs neither."
@@ -28,8 +32,12 @@ class Drawing:
     `boxes` are the rectangles around steps, runs and scopes, nested.
     """
 
-    def __init__(self, source: str, graph: Graph, boxes: list[Box]) -> None:
+    def __init__(
+        self, source: str, graph: Graph, boxes: list[Box], roots: Sequence[Node] = (), called: Mapping[int, str] | None = None,
+        title: str | None = None,
+    ) -> None:  # fmt: skip
         self.source, self.graph, self.boxes = source, graph, boxes
+        self._roots, self._called, self._title = roots, called or {}, title
 
     @property
     def graphviz(self) -> Any:
@@ -42,16 +50,32 @@ class Drawing:
         """The picture as SVG.  Raises as `save` does."""
         return self._rendered("svg").decode()
 
+    def html(self) -> str:
+        """The picture as a page on which a reader steps through the computation, and back through its gradients.  Raises as `save` does."""
+        if len(self.graph.items) > _LARGEST_PAGE:
+            raise ValueError(
+                f"html: this drawing has {len(self.graph.items):,} nodes, and a browser steps slowly through more than {_LARGEST_PAGE:,}. "
+                'Draw fewer steps (steps=[0, 1, -1]), or fold it (depth="gate", depth="cell").'
+            )
+        return page(self.svg(), self._title or "computation graph", self.story())
+
+    def story(self) -> dict[str, Any]:
+        """What that page tells, as `tell` gives it."""
+        return tell(self.graph, self._roots, self._called)
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file, by its suffix: .svg, .png, .pdf or .dot; a file that is there is replaced when all is done.
+        """Write the picture to a file, by its suffix: .svg, .png, .pdf, .dot or .html; a file that is there is replaced when all is done.
 
         Raises ValueError for another suffix, and for a graph too large to be read; RuntimeError where there is no Graphviz; OSError where
         the file cannot be written.
         """
         path = Path(path)
-        if path.suffix not in (".svg", ".png", ".pdf", ".dot"):
-            raise ValueError(f"save: {path.name!r} has suffix {path.suffix!r}, expected .svg, .png, .pdf or .dot.")
-        content = self.source.encode() if path.suffix == ".dot" else self._rendered(path.suffix[1:])
+        if path.suffix not in (".svg", ".png", ".pdf", ".dot", ".html"):
+            raise ValueError(f"save: {path.name!r} has suffix {path.suffix!r}, expected .svg, .png, .pdf, .dot or .html.")
+        if path.suffix in (".dot", ".html"):
+            content = (self.source if path.suffix == ".dot" else self.html()).encode()
+        else:
+            content = self._rendered(path.suffix[1:])
         try:
             write_whole(path, lambda file: file.write(content))
         except OSError as error:
