@@ -381,6 +381,7 @@ def heat_maps(figure: Any, tables: Mapping[str, Table], *, relative: bool = Fals
         axes.set(title=name, xlabel="state at k")
     panels[0].set_ylabel("loss at t")
     bar = figure.colorbar(image, ax=list(panels), extend="min", pad=0.02)
+    bar.ax.minorticks_off()
     bar.set_label(r"$\|\partial L_t / \partial h_k\|$" + (", relative to the row's largest" if relative else ""))
 
 
