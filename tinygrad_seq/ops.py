@@ -382,11 +382,20 @@ def _take_together(total: Array, uses: list[Any]) -> None:
             _add_at(total, _along(axis % total.ndim, i), g)
 
 
-@op(lambda g, y, x, i, *, axis=0: _put(g, index=_along(axis % x.ndim, _plain(i)), shape=x.shape), None, together={0: _take_together})
-def take(x: Value, indices: Value, *, axis: int = 0) -> Value:
-    """The slices of x at `indices` (integers of any shape) along `axis`: for a table (V, C) the look-up of an embedding, (..., C)."""
+@op(
+    lambda g, y, x, i, *, axis=0, wrap=True: _put(g, index=_along(axis % x.ndim, _plain(i)), shape=x.shape),
+    None,
+    together={0: _take_together},
+)
+def take(x: Value, indices: Value, *, axis: int = 0, wrap: bool = True) -> Value:
+    """The slices of x at `indices` (integers of any shape) along `axis`: for a table (V, C) the look-up of an embedding, (..., C).
+
+    wrap: whether indices below 0 count from the end, as NumPy's do.
+    """
     if x.ndim == 0:
         raise ValueError("a single number has no slices to take.")
+    if not wrap and np.size(indices) and not 0 <= np.min(indices) <= np.max(indices) < x.shape[axis]:
+        raise ValueError(f"symbols from {np.min(indices)} to {np.max(indices)}, expected integers in [0, {x.shape[axis]}).")
     return np.take(x, indices, axis=axis)
 
 

@@ -217,6 +217,8 @@ def _binary(forward: Callable[..., Any]) -> Callable[..., Any]:
             kind, requires_grad, array_a = a.__class__, a._requires_grad, a._data
             if isinstance(b, Node):
                 requires_grad, array_b = requires_grad or b._requires_grad, b._data
+                if b.__class__ is not kind:
+                    kind = _kind((a, b))
             else:
                 array_b = frozen(b)
         elif isinstance(b, Node):
@@ -247,9 +249,18 @@ def _general(forward: Callable[..., Any]) -> Callable[..., Any]:
             data = forward(*arrays, **settings)
         except _USERS_ERRORS as error:
             raise _explained(error, apply.__name__, arrays, settings) from error
-        return _recorded(nodes[0].__class__, data, any([x._requires_grad for x in nodes]), apply, operands, arrays, settings)
+        return _recorded(_kind(nodes), data, any([x._requires_grad for x in nodes]), apply, operands, arrays, settings)
 
     return apply
+
+
+def _kind(nodes: Sequence[Node]) -> type[Node]:
+    """The class of what is made of nodes: the most special one, as for Python's own operators."""
+    kind = nodes[0].__class__
+    for node in nodes:
+        if node.__class__ is not kind and issubclass(node.__class__, kind):
+            kind = node.__class__
+    return kind
 
 
 _USERS_ERRORS = (ValueError, TypeError, IndexError)
