@@ -1,0 +1,187 @@
+"""Gates that share a nonlinearity share a call: sigma(z) = (1 + tanh(z/2)) / 2, so that one tanh serves the gates of a cell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..record import Array, Node, Value, _now, op
+from .rules import Rule, again, depends, rewritten, slice_of
+from .trace import Symbol, reachable
+
+
+@op(None)
+def halved(y: Value, *, a: int, b: int) -> Value:
+    """(1 + y) / 2 in the columns from a to b, y in the others: a sigmoid of what was a tanh of half as much."""
+    y = np.array(y)
+    y[..., a:b] = y[..., a:b] * y.dtype.type(0.5) + y.dtype.type(0.5)
+    return y
+
+
+def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]) -> list[Node]:
+    """The same values, where each z whose columns go through sigmoids, or some through tanh, goes through one tanh."""
+    users: dict[int, list[Node]] = defaultdict(list)
+    for node in reachable(roots):
+        for x in node._inputs:
+            if isinstance(x, Node):
+                users[x._order].append(node)
+    for root in roots:
+        users[root._order].append(root)
+    varies, loops = depends(roots, varying), depends(roots, state)
+    leaves: dict[int, Node] = {}
+    folding = _Folding(users, varies)
+    whole: list[tuple[Node, list[tuple[Node, int, int]]]] = []
+    taken: set[int] = set()
+    for z in reachable(roots):
+        if z._order in loops and z._data.ndim and z._data.dtype.kind == "f":
+            gates = _gates(z, users)
+            new = not any(f._order in taken for f, _, _ in gates)
+            if gates and new and any(f._op is ops.sigmoid for f, _, _ in gates):
+                whole.append((z, gates))
+                taken |= {f._order for f, _, _ in gates}
+    for z, gates in whole:
+        scale = np.ones(z._data.shape[-1], z._data.dtype)
+        for f, a, b in gates:
+            if f._op is ops.sigmoid:
+                scale[a:b] = 0.5
+        folding.add(z, scale)
+    for z, gates in whole:
+        for source, cuts in folding.cut.items():
+            for cut in cuts:
+                if cut._order not in leaves and source in folding.wanted:
+                    leaves[cut._order] = again(cut, (folding.folded(cut._inputs[0]),))
+        _now.place = z._place
+        y: Any = ops.tanh(folding.folded(z))
+        for a, b in _runs([(a, b) for f, a, b in gates if f._op is ops.sigmoid]):
+            y = halved(y, a=a, b=b)
+        y.name = "gates" if len(gates) > 1 else gates[0][0].name
+        for f, a, b in gates:
+            made = y[..., a:b] if len(gates) > 1 else y
+            made.name = f.name
+            leaves[f._order] = made
+    return rewritten(roots, leaves=leaves)
+
+
+def _gates(z: Node, users: dict[int, list[Node]]) -> list[tuple[Node, int, int]]:
+    """The sigmoids and tanhs that z, or slices of its last axis, goes into, and nothing else, with their columns."""
+    n = z._data.shape[-1]
+    gates = []
+    for user in users[z._order]:
+        if user._op in (ops.sigmoid, ops.tanh):
+            gates.append((user, 0, n))
+        elif user._op is ops.getitem:
+            cut = slice_of(user._settings["index"], z._data.shape)
+            if cut is None or cut[0] != z._data.ndim - 1:
+                return []
+            for f in users[user._order]:
+                if f._op not in (ops.sigmoid, ops.tanh):
+                    return []
+                gates.append((f, cut[1], cut[2]))
+        else:
+            return []
+    gates.sort(key=lambda gate: gate[1])
+    tiled = gates and gates[0][1] == 0 and gates[-1][2] == n
+    return gates if tiled and all(x[2] == y[1] for x, y in pairwise(gates)) else []
+
+
+def _runs(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for a, b in spans:
+        if runs and runs[-1][1] == a:
+            runs[-1] = runs[-1][0], b
+        else:
+            runs.append((a, b))
+    return runs
+
+
+class _Folding:
+    """Scales of columns, moved from where they are wanted to the weights and biases that make them."""
+
+    def __init__(self, users: dict[int, list[Node]], varies: set[int]) -> None:
+        self.users, self.varies = users, varies
+        self.wanted: dict[int, Array] = {}  # of sums, products and look-ups that all go into gates
+        self.cut: dict[int, list[Node]] = {}  # what is made of slices of those that are used by slices only
+        self.made: dict[int, Node] = {}
+
+    def add(self, x: Node, scale: Array) -> None:
+        """Ask for the columns of x in another scale, which all that uses x expects."""
+        if x._op is ops.getitem:
+            source = x._inputs[0]
+            cut = slice_of(x._settings["index"], source._data.shape)
+            if cut is not None and cut[0] == source._data.ndim - 1 and self._all_sliced(source) and len(self.users[x._order]) == 1:
+                wide = np.ones(source._data.shape[-1], scale.dtype)
+                wide[cut[1] : cut[2]] = scale
+                self.wanted[x._order] = scale
+                self.cut[source._order] = self.users[source._order]
+                self.add(source, wide)
+            return
+        before = self.wanted.get(x._order)
+        self.wanted[x._order] = scale if before is None else before * scale
+        if x._op in (ops.add, ops.sub):
+            for part in x._inputs:
+                if self._movable(part, scale):
+                    self.add(part, scale)
+
+    def _movable(self, x: Value, scale: Array) -> bool:
+        wide = isinstance(x, Node) and x._data.ndim > 0 and x._data.shape[-1] == len(scale)
+        return wide and x._order in self.varies and x._op is not None and (x._op is ops.getitem or len(self.users[x._order]) == 1)
+
+    def _all_sliced(self, x: Node) -> bool:
+        """Whether x is used by disjoint slices of its last axis only."""
+        spans = []
+        for user in self.users[x._order]:
+            cut = slice_of(user._settings["index"], x._data.shape) if user._op is ops.getitem else None
+            if cut is None or cut[0] != x._data.ndim - 1:
+                return False
+            spans.append(cut[1:])
+        spans.sort()
+        return all(a[1] <= b[0] for a, b in pairwise(spans))
+
+    def folded(self, x: Value) -> Any:
+        """x in its new scale."""
+        if x._order not in self.made:
+            self.made[x._order] = self._folded(x, self.wanted[x._order])
+            self.made[x._order].name = x.name
+        return self.made[x._order]
+
+    def _folded(self, x: Node, scale: Array) -> Node:
+        _now.place = x._place
+        inputs = x._inputs
+        if (scale == 1).all():
+            return x
+        if x._op is ops.getitem and isinstance(inputs[0], Node) and inputs[0]._order in self.wanted:
+            return again(x, (self.folded(inputs[0]),))
+        if x._op in (ops.add, ops.sub):
+            return again(x, tuple(self._part(part, scale) for part in inputs))
+        if x._op in (ops.matmul, ops.take):
+            i = 1 if x._op is ops.matmul else 0
+            W = inputs[i]
+            if isinstance(W, Node) and W._order not in self.varies and W._data.ndim == 2 and not x._settings.get("axis"):
+                return again(x, (inputs[0], W * Symbol(scale)) if i else (W * Symbol(scale), inputs[1]))
+        return x * Symbol(scale)
+
+    def _part(self, x: Value, scale: Array) -> Value:
+        if isinstance(x, Node) and x._order in self.wanted:
+            return self.folded(x)
+        return x * Symbol(scale)
+
+
+def biased(varying: Sequence[Node]) -> Rule:
+    """look-up(W, x) + b = look-up(W + b, x): the bias is added to the rows of the table, not to each of the symbols'."""
+
+    def rule(node: Node, inputs: tuple[Value, ...]) -> Node:
+        for i, x in enumerate(inputs if node._op is ops.add else ()):
+            b = inputs[1 - i]
+            if isinstance(x, Node) and x._op is ops.take and not x._settings.get("axis") and isinstance(b, Node):
+                table = x._inputs[0]
+                varies = depends([b, table], varying)
+                if b._data.shape == table._data.shape[1:] and b._order not in varies and table._order not in varies:
+                    return again(x, (table + b, x._inputs[1]))
+        return again(node, inputs)
+
+    return rule

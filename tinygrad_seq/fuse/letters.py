@@ -1,0 +1,165 @@
+"""The letters of a program: what its variables are called, and the equations beside its lines."""
+
+from __future__ import annotations
+
+import keyword
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..record import Node
+from .derive import Derived
+from .gates import halved
+from .lift import UFUNCS, Text
+from .plan import FORWARD, ONCE, Plan, Slot, root
+from .rules import slice_of, together
+
+WIDTH = 62  # of the code before a comment
+
+
+_FUNCTIONS = {name.lstrip("_") for name, made in vars(ops).items() if hasattr(made, "forward")} | {*UFUNCS.values()}
+_HELPERS = "product products look_up added_rows at_once numbers halved detached copied total together empty full zeros"
+_OWN = "T program weights forward backward steps back list zip range"
+
+
+class Letters:
+    """The names of a plan's values, and of the constants in them."""
+
+    def __init__(self, derived: Derived) -> None:
+        self.derived, self.plan = derived, Plan(derived)
+        self.constants: dict[str, Any] = {}
+        self.taken = {*keyword.kwlist, *_FUNCTIONS, *_HELPERS.split(), *_OWN.split()}
+        self.names: dict[int, str] = {}
+        self._name_all()
+
+    def _unique(self, name: str) -> str:
+        name = name if name.isidentifier() else "v"
+        made, i = name, 2
+        while made in self.taken:
+            made, i = f"{name.removesuffix('_1')}_{i}", i + 1
+        self.taken.add(made)
+        return made
+
+    def _slots(self) -> list[Slot]:
+        seen: dict[int, Slot] = {}
+        for slot in self.plan.slots.values():
+            seen.setdefault(id(slot), slot)
+        return list(seen.values())
+
+    def _name_all(self) -> None:
+        d, plan = self.derived, self.plan
+        for part in d.parts:
+            part.name = part.name if part.name.isidentifier() and part.name not in self.taken else f"{part.name}_"
+        for leaf in d.parameters:
+            self.names[leaf._order] = self._unique(leaf.name or "W")
+        for leaf in d.inputs:
+            self.names[leaf._order] = self._unique(leaf.name or "x")
+        for part in d.parts:
+            self.taken |= {f"{part.name}_0", f"{part.name}s", f"{part.name}_prev", part.name}
+            self.names[part.old._order] = f"{part.name}_prev"
+            if part.given is not None:
+                self.names[part.given._order] = self._unique(f"d{part.name}_given")
+        for part in d.parts:
+            plan.slots[part.new._order].name = part.name
+        for slot in sorted(self._slots(), key=lambda slot: slot.nodes[-1]._order):
+            if not slot.name:
+                named = [node.name for node in slot.nodes if node.name and node._op is not None]
+                carried = [part for part in d.parts if any(node is part.carried for node in slot.nodes)]
+                slot.name = self._unique(f"d{carried[0].name}" if carried else named[-1] if named else self._default(slot))
+            for node in slot.nodes:
+                self.names[node._order] = slot.name
+        for node in plan.nodes:
+            if node._order not in self.names and plan.view_of(node) is not None and plan.source(node)._order in plan.slots:
+                self.names[node._order] = self._unique(node.name or f"{self.names[plan.source(node)._order]}_1")
+
+    def _default(self, slot: Slot) -> str:
+        node = slot.nodes[-1]
+        first = next((x for x in node._inputs if isinstance(x, Node)), None)
+        if node._op in (ops.tanh, ops.exp, ops.log, ops.sigmoid) and first is not None and first._order in self.names:
+            return f"{node._op.__name__}_{self.names[first._order]}"
+        return "u" if self.plan.level[node._order] <= FORWARD else "g"
+
+    def constant(self, x: Any) -> str:
+        """A number as it is written; an array, or another object, by a name for it."""
+        if isinstance(x, (bool, int, float, str, type(None))) or (
+            isinstance(x, tuple) and all(isinstance(i, (int, type(None))) for i in x)
+        ):
+            return repr(x)
+        if isinstance(x, np.dtype):
+            return repr(x.name)
+        name = next((name for name, value in self.constants.items() if value is x), None)
+        if name is None:
+            name = self._unique("halves" if isinstance(x, np.ndarray) and x.ndim == 1 and set(np.unique(x)) <= {0.5, 1} else "k")
+            self.constants[name] = x
+        return name
+
+    def _step_name(self, node: Node) -> str | None:
+        """The variable of a value within a loop."""
+        name = self.names.get(node._order)
+        if name is None:
+            return None
+        slot = self.plan.slots.get(self.plan.source(node)._order)
+        if node._op is None:
+            slot = self.plan.slots.get(node._order)
+            return name if slot is not None and not slot.stack else f"{name}_t" if self.plan.stacked(node) else name
+        if slot is None:
+            return name
+        return f"{name}_t" if root(slot).stack else name
+
+    # ---- equations
+
+    def _equation(self, node: Node) -> str:
+        """What a named value is, in terms of named ones."""
+        if node._op is halved:
+            views = [n for n in self.plan.nodes if self.plan.view_of(n) is not None and self.plan.source(n) is node and n.name]
+            gates = [n.name for n in views if (cut := slice_of(n._settings["index"], node._data.shape)) and self._sigma(node, cut[1])]
+            return f"{', '.join(map(str, gates or [node.name]))}: sigmoid(z) = (1 + tanh(z / 2)) / 2"
+        if not node.name:
+            return ""
+        carried = {leaf._order for leaf in self.derived.carried}
+
+        def name(n: Node) -> str | None:
+            return None if n is node else n.name if n._op is not None or n._order in carried else self.names.get(n._order)
+
+        text = Text(name, lambda x: False, self.constant)
+        equation = f"{node.name} = {text.made(node)[0]}"
+        return equation if len(equation) < 78 else ""
+
+    def _sigma(self, node: Node, column: int) -> bool:
+        while node._op is halved:
+            if node._settings["a"] <= column < node._settings["b"]:
+                return True
+            node = node._inputs[0]
+        return False
+
+    def _local(self, node: Node, slot: Slot) -> str:
+        """Which local derivative a value is that is multiplied with a gradient, and then replaced by it."""
+        product = next((n for n in self.plan.users[node._order] if n._op is ops.mul and n._order in self.plan.slots), None)
+        if product is None or self.plan.slots[product._order] is not slot:
+            return ""
+        base = product._inputs[1 - next(i for i, x in enumerate(product._inputs) if x is node)]
+        name = product.name or next((n.name for n in self.plan.users[product._order] if n._op is ops.add and n.name), None)
+        known = isinstance(base, Node) and (base.name or "").startswith("d") and (name or "").startswith("d")
+        return f"d{base.name[1:].removesuffix('_next')} / {name}" if known else ""
+
+    def _meaning(self, node: Node, text: str) -> str:
+        if node._op is together and "products(" in text:
+            return f"the sum over t of {text[9:-1].replace(', ', '_t.T @ ')}_t"
+        return "half as much where a sigmoid follows" if "* halves" in text else ""
+
+    def _lifted_name(self, node: Node) -> str:
+        for leaves, gradients in ((self.derived.parameters, self.derived.gradients), (self.derived.inputs, self.derived.input_gradients)):
+            for i, gradient in gradients.items():
+                if gradient is node:
+                    return f"d{self.names[leaves[i]._order]}"
+        if node.name:
+            return node.name
+        if any(user._op is ops.take and user._inputs[0] is node for user in self.plan.users[node._order]):
+            return "table"
+        source = node._inputs[0] if node._inputs else None
+        if node._op in (ops.swapaxes, ops.transpose) and isinstance(source, Node) and source._order in self.names:
+            return f"{self.names[source._order]}_T"
+        if node._op is ops.mul and isinstance(source, Node) and source._order in self.names and self.plan.level[node._order] == ONCE:
+            return f"{self.names[source._order]}_half"
+        return "v"
