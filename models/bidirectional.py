@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
-from models.recurrent import Cell, Unrolled, unroll, unroll_packed
+from models.recurrent import Cell, Fuse, Unrolled, unroll, unroll_packed
 from tinygrad_seq import Tensor, concat
 from tinygrad_seq.nn import Module
 from tinygrad_seq.record import Value
@@ -61,24 +61,28 @@ class Bidirectional(Module):
             raise ValueError("Bidirectional: the same cell was given for both directions; give two.")
         self.forward_cell, self.backward_cell, self.merge = forward, backward, merge
 
-    def forward(self, xs: Value, state: Both | None = None, *, mask: Value = None, lengths: Value = None, packed: bool = False) -> BothWays:
+    def forward(
+        self, xs: Value, state: Both | None = None, *, mask: Value = None, lengths: Value = None, packed: bool = False, fused: Fuse = False
+    ) -> BothWays:
         """xs (T, N, C), or integer symbols (T, N); the rest as for `unroll`, or with packed=True for `unroll_packed`."""
         there, back = state or Both(None, None)
         if packed:
-            check_packed(mask, lengths)
+            check_packed(mask, lengths, fused)
             return BothWays(
                 unroll_packed(self.forward_cell, xs, lengths, there), unroll_packed(self.backward_cell, xs, lengths, back, reverse=True),
                 self.merge,
             )  # fmt: skip
         return BothWays(
-            unroll(self.forward_cell, xs, there, mask=mask, lengths=lengths),
-            unroll(self.backward_cell, xs, back, mask=mask, lengths=lengths, reverse=True),
+            unroll(self.forward_cell, xs, there, mask=mask, lengths=lengths, fused=fused),
+            unroll(self.backward_cell, xs, back, mask=mask, lengths=lengths, reverse=True, fused=fused),
             self.merge,
         )
 
 
-def check_packed(mask: Value, lengths: Value) -> None:
-    """ValueError unless there are lengths, and nothing else, to pack by."""
+def check_packed(mask: Value, lengths: Value, fused: Fuse = False) -> None:
+    """ValueError unless there are lengths, and nothing else, to pack by, and no program to run, whose batch never shrinks."""
+    if fused is True:
+        raise ValueError("packed=True computes fewer sequences at each step, a fused program all of them; give one of the two.")
     if lengths is None or mask is not None:
         raise ValueError("packed=True takes lengths, and no mask: only what comes after the end of a sequence can be left out.")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from tinygrad_seq import Tensor, broadcast_to, concat, scope, stack, step, take, where
+from tinygrad_seq.fuse import CannotFuse, Program, fused_run, fused_step
 from tinygrad_seq.nn import Module, look_up, uniform, zeros
 from tinygrad_seq.record import Array, Value
 
@@ -81,7 +83,7 @@ def gate(name: str, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 class Unrolled:
     """A run of T steps: `states[t]` is the state after step t, in the order of the text; `state` the one after the last step run."""
 
-    states: list[Any]
+    states: Sequence[Any]
     state: Any
 
     @cached_property
@@ -114,9 +116,13 @@ def _loop(advance: Callable[[Any, Any], Any], feed: Feed, state: Any, order: Ite
     return states
 
 
+Fuse = bool | Literal["auto"]
+
+
 def unroll(
-    cell: Cell, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None, reverse: bool = False, hoist: bool = True
-) -> Unrolled:
+    cell: Cell, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None, reverse: bool = False, hoist: bool = True,
+    fused: Fuse = False,
+) -> Unrolled:  # fmt: skip
     """Run a cell over time: state_t = cell(x_t, state_(t-1)).  Backpropagation through time is then just `backward`.
 
     xs: features (T, N, C) or integer symbols (T, N), as a Tensor or an array, or with hoist=False a list of T steps.
@@ -125,18 +131,95 @@ def unroll(
     lengths: (N,) integers, each sequence's number of steps, instead of a mask; what comes after them is padding.
     reverse: run from step T-1 down to 0.  hoist: compute what does not depend on the state for all steps in one product before the
     loop; False records each step whole, as the textbook draws it.
+    fused: run the program that `tinygrad_seq.fuse` derives from the cell, one op in the graph and several times as fast; the result's
+    `program` prints it.  The elementary loop defines what it computes, and runs instead where numbers are complex, and with "auto", after
+    a warning that says why, where no program can be derived from the cell; with True that raises CannotFuse.
     Raises ValueError for no steps, a state of another batch size, a mask that is not (T, N) booleans, lengths outside [1, T].
     """
+    if fused not in (False, True, "auto"):
+        raise ValueError(f'unroll: fused={fused!r}, expected False, True or "auto".')
     T, N = _steps_and_batch(xs)
     state = cell.initial_state(N) if state is None else cell.checked_state(state, N)
     mask = _checked_mask(mask, lengths, T, N)
     if mask is not None:
         xs = _without_padding(xs, mask)
+    if fused and not _complex([xs, *_parts(state)]):
+        if not hoist or isinstance(xs, list):
+            raise ValueError("unroll: hoist=False records each step whole, fused=True no step at all; give one of them.")
+        try:
+            return _fused(cell, xs, state, mask, reverse)
+        except CannotFuse as error:
+            if fused is True:
+                raise
+            warnings.warn(f"{type(cell).__name__} runs unfused: {error}", stacklevel=2)
+    inputs = cell.input(xs) if hoist else xs
     order = range(T - 1, -1, -1) if reverse else range(T)
     with scope(cell):
         inputs = cell.input(xs) if hoist else xs
         states = _loop(cell.recur if hoist else cell, lambda t, state: (inputs[t], state), state, order, mask)
     return Unrolled([states[t] for t in range(T)], states[order[-1]])
+
+
+@dataclass
+class Fused(Unrolled):
+    """A run of a derived program, which `print(run.program)` shows; `states` are computed by the elementary loop if asked for."""
+
+    hs: Tensor
+    program: Program
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        return self.hs
+
+    def opened(self) -> Tensor:
+        """The outputs as the elementary loop makes them, to be drawn step by step."""
+        return stack([state.h for state in self.states])
+
+
+class _OnDemand(Sequence[Any]):
+    """The states after each step, computed when the first of them is asked for."""
+
+    def __init__(self, steps: int, run: Callable[[], Unrolled]) -> None:
+        self.steps, self.run = steps, run
+
+    @cached_property
+    def states(self) -> Sequence[Any]:
+        return self.run().states
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, t: Any) -> Any:
+        return self.states[t]
+
+
+def _fused(cell: Cell, xs: Value, state: Any, mask: Array | None, reverse: bool) -> Fused:
+    inputs = [xs if isinstance(xs, Tensor) else np.asarray(xs), *([] if mask is None else [mask])]
+    ordered = [x[::-1] for x in inputs] if reverse else inputs
+    outputs, last, program = fused_run(_step if mask is None else _masked_step, cell, ordered, state)
+    states = _OnDemand(len(xs), lambda: unroll(cell, xs, state, mask=mask, reverse=reverse))
+    return Fused(states, last, outputs[::-1] if reverse else outputs, program)
+
+
+def stepper(cell: Cell, x: Array, state: Any) -> Callable[[Array], Array]:
+    """The cell as a function of x_t (N, ...) that keeps its state, from `state` on, and gives h_t (N, H): plain arrays, no record.
+
+    It runs the derived program with the weights as they are now; x is an example of an input.  What it gives is good until the next call.
+    """
+    return fused_step(_step, cell, [x], state)
+
+
+def _step(cell: Cell, inputs: list[Tensor], state: Any) -> Any:
+    return cell.recur(cell.input(inputs[0]), state)
+
+
+def _masked_step(cell: Cell, inputs: list[Tensor], state: Any) -> Any:
+    x, m = inputs
+    return _carried(m, cell.recur(cell.input(x), state), state)
+
+
+def _complex(values: Sequence[Any]) -> bool:
+    return any((x.dtype if isinstance(x, (Tensor, np.ndarray)) else np.asarray(x).dtype).kind == "c" for x in values)
 
 
 def unroll_packed(cell: Cell, xs: Value, lengths: Value, state: Any = None, *, reverse: bool = False) -> Unrolled:
@@ -195,22 +278,28 @@ def generate(cell: Cell, feed: Feed, state: Any, steps: int) -> Unrolled:
     return Unrolled(states, states[-1] if states else state)
 
 
-def truncated(cell: Cell, xs: Value, state: Any = None, *, k1: int, k2: int) -> Iterator[Unrolled]:
+def truncated(cell: Cell, xs: Value, state: Any = None, *, k1: int, k2: int, fused: Fuse = False) -> Iterator[Unrolled]:
     """Truncated backpropagation through time, BPTT(k1, k2) (Williams & Peng 1990): the run in pieces of k1 steps.
 
     After each piece the graph is cut k2 steps before its end, so that the gradient of a loss on the piece, taken before the next piece is
     asked for, flows through the last k2 steps only; for k2 > k1 that window slides over steps that earlier pieces went through.
     Weights may be updated after each piece.  Raises ValueError unless 1 <= k1 <= k2.
+    fused: as for `unroll`, where k1 = k2 and T is a multiple of them, so that all cuts are between two runs.
     """
     if not 1 <= k1 <= k2:
         raise ValueError(f"truncated: k1={k1}, k2={k2}, expected 1 <= k1 <= k2: every loss needs the step it was made in.")
     T, N = _steps_and_batch(xs)
+    if fused and (k1 != k2 or (k1 < T and T % k1)):
+        raise ValueError(
+            f"truncated: with k1={k1}, k2={k2} and {T} steps the graph would be cut within a fused run, which is one op; "
+            f"give k1 = k2, and a multiple of them of steps, or fused=False."
+        )
     state = cell.initial_state(N) if state is None else cell.checked_state(state, N)
     state, before = map_state(lambda part: part * 1, state), deque[Any]()  # a copy: cutting must not reach into the caller's graph
     before.append(state)
     for start in range(0, T, k1):
-        run = unroll(cell, xs[start : start + k1], state)
-        before.extend(run.states)
+        run = unroll(cell, xs[start : start + k1], state, fused=fused)
+        before.extend([state] * (k1 - 1) + [run.state] if isinstance(run, Fused) else run.states)
         while len(before) > k2 + 1:
             before.popleft()
         map_state(lambda part: part.detach_(), before[0])
@@ -248,11 +337,10 @@ def select(state: Any, rows: Array) -> Any:
     return map_state(lambda part: take(part, rows), state)
 
 
-def _carried(m: Array, new: Any, old: Any) -> Any:
-    """m * new + (1 - m) * old, in each part of the state."""
+def _carried(m: Value, new: Any, old: Any) -> Any:
+    """m * new + (1 - m) * old, in each part of the state that the step changes."""
     kept = m[:, None].astype(new.h.dtype)
-    with scope("mask"):
-        return map_state(lambda a, b: kept * a + (1 - kept) * b, new, old)
+    return map_state(lambda a, b: a if a is b else kept * a + (1 - kept) * b, new, old)
 
 
 # ---- what is given -------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from models.bidirectional import Bidirectional, BothWays, Merge, check_packed
-from models.recurrent import Cell, Unrolled, unroll, unroll_packed
+from models.recurrent import Cell, Fuse, Unrolled, unroll, unroll_packed
 from tinygrad_seq import Tensor
 from tinygrad_seq.nn import Dropout, Module
 from tinygrad_seq.record import Value
@@ -53,29 +53,31 @@ class Stacked(Module):
         self.dropout = Dropout(dropout, rng=rng or np.random.default_rng(0))
 
     def forward(
-        self, xs: Value, state: Sequence[Any] | None = None, *, mask: Value = None, lengths: Value = None, packed: bool = False
-    ) -> StackedRun:
+        self, xs: Value, state: Sequence[Any] | None = None, *, mask: Value = None, lengths: Value = None, packed: bool = False,
+        fused: Fuse = False,
+    ) -> StackedRun:  # fmt: skip
         """xs (T, N, C), or integer symbols (T, N); the rest as for `unroll`, or with packed=True for `unroll_packed`."""
         if state is not None and len(state) != len(self.layers):
             raise ValueError(f"Stacked: states of {len(state)} layers, expected {len(self.layers)}.")
         runs: list[Unrolled | BothWays] = []
         for i, layer in enumerate(self.layers):
             xs = self.dropout(runs[-1].outputs) if runs else xs
-            runs.append(run_layer(layer, xs, state[i] if state else None, mask=mask, lengths=lengths, packed=packed))
+            runs.append(run_layer(layer, xs, state[i] if state else None, mask=mask, lengths=lengths, packed=packed, fused=fused))
         return StackedRun(runs)
 
 
 def run_layer(
-    layer: Cell | Bidirectional, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None, packed: bool = False
-) -> Unrolled | BothWays:
+    layer: Cell | Bidirectional, xs: Value, state: Any = None, *, mask: Value = None, lengths: Value = None, packed: bool = False,
+    fused: Fuse = False,
+) -> Unrolled | BothWays:  # fmt: skip
     """A cell or a `Bidirectional` over time."""
     if isinstance(layer, Bidirectional):
-        run: BothWays = layer(xs, state, mask=mask, lengths=lengths, packed=packed)
+        run: BothWays = layer(xs, state, mask=mask, lengths=lengths, packed=packed, fused=fused)
         return run
     if packed:
-        check_packed(mask, lengths)
+        check_packed(mask, lengths, fused)
         return unroll_packed(layer, xs, lengths, state)
-    return unroll(layer, xs, state, mask=mask, lengths=lengths)
+    return unroll(layer, xs, state, mask=mask, lengths=lengths, fused=fused)
 
 
 def stacked(
