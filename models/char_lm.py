@@ -14,7 +14,7 @@ import hashlib
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +23,10 @@ from numpy.random import Generator
 
 from models import task
 from models.experiment import CELLS, Experiment, load_checkpoint, load_model
-from models.recurrent import Cell, detached, map_state, unroll
+from models.recurrent import Cell, detached, map_state, stepper, unroll
 from models.stacked import stacked
 from models.task import CHECKPOINT, Problem, fraction, natural, positive, smoothed
-from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, softmax, stack, step
+from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, step
 from tinygrad_seq.data import Streams, Vocabulary
 from tinygrad_seq.nn import Dropout, Module, uniform
 from tinygrad_seq.record import Array
@@ -52,7 +52,7 @@ class CharLM(Module):
 
     def forward(self, xs: Array, state: State | None = None) -> tuple[Tensor, State]:
         """Characters xs (T, N) -> the scores of the next ones (T, N, V), and each layer's last state, to go on from."""
-        run = self.stack(xs, state)
+        run = self.stack(xs, state, fused=True)
         return self.dropout(run.outputs) @ self.W_y + self.b_y, run.state
 
 
@@ -141,21 +141,38 @@ def held_out_bits(model: CharLM, corpus: Corpus, streams: int = 16, warm: int = 
 def generate(model: CharLM, vocabulary: Vocabulary, prompt: str, length: int, temperature: float, rng: Generator) -> str:
     """The prompt, and `length` characters more, each drawn from p(x)**(1/temperature), normalised; temperature 0 takes the likeliest."""
     text = list(vocabulary.encode(prompt))
-    xs, state = np.array(text)[:, None], None
+    model.eval()
     with no_grad():
-        model.eval()
-        for _ in range(length):
-            scores, state = model(xs, state)
-            last = scores.data[-1, 0]
-            if temperature == 0:
-                x = int(last.argmax())
-            else:
-                p = np.asarray(softmax((last.astype(np.float64) - last.max()) / max(temperature, 1e-9))).cumsum()
-                x = int(np.searchsorted(p, rng.random() * p[-1]))
-            text.append(x)
-            xs = np.array([[x]])
-        model.train()
+        scores, state = model(np.array(text)[:, None])
+    model.train()
+    last, step = scores.data[-1, 0], writer(model, state)
+    for _ in range(length):
+        if temperature == 0:
+            x = int(last.argmax())
+        else:
+            p = np.exp((last.astype(np.float64) - last.max()) / max(temperature, 1e-9)).cumsum()
+            x = int(p.searchsorted(rng.random() * p[-1]))
+        text.append(x)
+        last = step(x)
     return vocabulary.decode(text)
+
+
+def writer(model: CharLM, state: State) -> Callable[[int], Array]:
+    """The model as a function of the next character x, which it remembers, that gives the scores (V,) of the one after it."""
+    steps: list[Callable[[Array], Array]] = []
+    x: Array = np.zeros(1, np.int64)  # an example of what the layer reads
+    for cell, part in zip(model.cells, state, strict=True):
+        steps.append(stepper(cell, x, part))
+        x = part.h.data
+    W_y, b_y = model.W_y.data, model.b_y.data
+
+    def step(x: int) -> Array:
+        h = np.array([x])
+        for advance in steps:
+            h = advance(h)
+        return h[0] @ W_y + b_y
+
+    return step
 
 
 # ---- what a run leaves behind --------------------------------------------------------------------------------------------------------
