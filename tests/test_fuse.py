@@ -436,6 +436,7 @@ def test_products_with_the_input_leave_the_loop_also_where_the_cell_concatenates
     forward, backward = loops(unroll(Own(STEPS["concat"]), features(), fused=True).program.source)
     assert forward.count(".dot(") == backward.count(".dot(") == 1
     assert "concat" not in forward + backward
+    assert forward.count("add(") == 1  # the bias left it too
 
 
 def test_each_gate_costs_one_multiplication_in_the_backward_loop() -> None:

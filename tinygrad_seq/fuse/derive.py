@@ -11,7 +11,7 @@ from typing import Any
 from .. import ops
 from ..record import Node, Value, _now, op
 from .gates import biased, shared
-from .rules import depends, differentiated, factored, rewritten, split_products
+from .rules import depends, differentiated, factored, rewritten, split_products, summed_first
 from .trace import Symbol, Trace, reachable, symbol
 
 
@@ -65,7 +65,10 @@ def derived(found: Trace, names: Sequence[str]) -> Derived:
     before = _now.place, _now.recording
     _now.recording = True
     try:
+        for name, old in zip(names, found.state, strict=True):
+            old.name = f"{name}_prev"
         new = rewritten(rewritten(found.new, leaves=leaves), split_products)
+        new = rewritten(new, summed_first(found.state))
         new = _apart(new, [*found.inputs, *found.state])
         _name(new, names, found.inputs, found.state)
         parts = [Part(name, old, y) for name, old, y in zip(names, found.state, new, strict=True)]
@@ -143,8 +146,8 @@ def _name(new: Sequence[Node], names: Sequence[str], inputs: Sequence[Node], sta
         name = re.sub(r"\W", "", scope.replace("\u0303", "_tilde"))
         if name.isidentifier():
             node.name = name
-    for name, old, y in zip(names, state, new, strict=True):
-        old.name, y.name = f"{name}_prev", name
+    for name, y in zip(names, new, strict=True):
+        y.name = name
     taken = {node.name for node in reachable(new)}
     of_state, of_inputs = depends(new, state), depends(new, inputs)
     for node in reachable(new):

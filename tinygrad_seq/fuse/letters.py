@@ -66,12 +66,15 @@ class Letters:
             if not slot.name:
                 named = [node.name for node in slot.nodes if node.name and node._op is not None]
                 carried = [part for part in d.parts if any(node is part.carried for node in slot.nodes)]
-                slot.name = self._unique(f"d{carried[0].name}" if carried else named[-1] if named else self._default(slot))
+                slot.name = self._unique(self._carried_name(carried[0].name) if carried else named[-1] if named else self._default(slot))
             for node in slot.nodes:
                 self.names[node._order] = slot.name
         for node in plan.nodes:
             if node._order not in self.names and plan.view_of(node) is not None and plan.source(node)._order in plan.slots:
                 self.names[node._order] = self._unique(node.name or f"{self.names[plan.source(node)._order]}_1")
+
+    def _carried_name(self, part: str) -> str:
+        return f"d{part}" if f"d{part}" not in self.taken else f"d{part}_next"
 
     def _default(self, slot: Slot) -> str:
         node = slot.nodes[-1]

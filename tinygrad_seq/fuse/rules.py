@@ -73,12 +73,29 @@ def split_products(node: Node, inputs: tuple[Value, ...]) -> Node:
         joined, W = inputs
         if joined._settings["axis"] % joined._data.ndim == joined._data.ndim - 1 and isinstance(W, Node) and W._data.ndim == 2:
             edges = joined._settings["edges"]
-            products = [ops.matmul(x, W[a:b]) for x, a, b in zip(joined._inputs, edges, edges[1:], strict=False)]  # type: ignore[index]
-            sum_ = products[0]
-            for product in products[1:]:
-                sum_ = sum_ + product
+            sum_: Any = None
+            for x, a, b in zip(joined._inputs, edges, edges[1:], strict=False):
+                rows: Any = W[a:b]  # type: ignore[index]
+                rows.name = f"{W.name or 'W'}_{(x.name or 'x').removesuffix('_prev')}"
+                sum_ = ops.matmul(x, rows) if sum_ is None else sum_ + ops.matmul(x, rows)
             return sum_
     return again(node, inputs)
+
+
+def summed_first(state: Sequence[Node]) -> Rule:
+    """(h @ W_h + x @ W_x) + b = h @ W_h + (x @ W_x + b): what does not depend on the state is summed before the loop."""
+
+    def rule(node: Node, inputs: tuple[Value, ...]) -> Node:
+        first, b = inputs if node._op is ops.add else (None, None)
+        if isinstance(first, Node) and first._op is ops.add:
+            u, a = first._inputs
+            moving = depends([x for x in (u, a, b) if isinstance(x, Node)], state)
+            moves = [isinstance(x, Node) and x._order in moving for x in (u, a, b)]
+            if moves == [True, False, False]:
+                return ops.add(u, ops.add(a, b)) if isinstance(a, Node) or isinstance(b, Node) else again(node, inputs)
+        return again(node, inputs)
+
+    return rule
 
 
 def depends(roots: Sequence[Node], leaves: Sequence[Node]) -> set[int]:
