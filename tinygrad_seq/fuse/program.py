@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..record import Array, Node, Value, _now, _recorded, frozen, grad, op, step
+from ..record import Array, Node, Value, _Each, _now, _recorded, frozen, grad, op, step
 from ..tensor import Tensor
 from .derive import copied, derived
 from .gates import halved
@@ -228,13 +227,7 @@ class _FusedOp:
         self.program = program
         self.__name__ = f"fused {program.title}"
         self.analytic = program.analytic
-
-    @property
-    def rules(self) -> _FusedOp:
-        return self
-
-    def __getitem__(self, i: int) -> tuple[Any, None]:
-        return partial(self._rule, i), None
+        self.rules = _Each(self._rule)
 
     def _rule(self, i: int, g: Value, _: Value, *operands: Value, run: Lease) -> Value:
         if not isinstance(g, Node):
