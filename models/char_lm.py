@@ -26,7 +26,7 @@ from models.experiment import CELLS, Experiment, load_checkpoint, load_model
 from models.recurrent import Cell, detached, map_state, stepper, unroll
 from models.stacked import stacked
 from models.task import CHECKPOINT, Problem, fraction, natural, positive, smoothed
-from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, step
+from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, stack, step
 from tinygrad_seq.data import Streams, Vocabulary
 from tinygrad_seq.nn import Dropout, Module, uniform
 from tinygrad_seq.record import Array

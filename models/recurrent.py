@@ -152,7 +152,6 @@ def unroll(
             if fused is True:
                 raise
             warnings.warn(f"{type(cell).__name__} runs unfused: {error}", stacklevel=2)
-    inputs = cell.input(xs) if hoist else xs
     order = range(T - 1, -1, -1) if reverse else range(T)
     with scope(cell):
         inputs = cell.input(xs) if hoist else xs

@@ -77,7 +77,9 @@ class Symbol(Tensor):
     __int__ = _hidden("int(x)")
     backward = _hidden("x.backward()")
 
-    def detach(self) -> Any:
+    def detach(self, value: Value = None) -> Any:
+        if value is not None:
+            raise CannotFuse("the step goes on with a value from outside the record (x.detach(value)); compute it with ops.")
         return detached(self)
 
     def detach_(self) -> Any:
