@@ -525,8 +525,7 @@ class Counted:
 
     def __getitem__(self, i: int) -> Any:
         if i not in self.known:
-            rule, together, *others = self.rules[i]
-            self.known[i] = (rule and self.noting(i, rule), together and self.noting(i, together), *others)
+            self.known[i] = tuple(way and self.noting(i, way) for way in self.rules[i])
         return self.known[i]
 
     def noting(self, i: int, rule: Call) -> Call:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .record import Array, Node, Value, fitted, op
+from .record import Array, Node, Value, fitted, is_view, op
 
 Axis = int | tuple[int, ...] | None
 
@@ -101,7 +101,10 @@ def _largest_exponent(dtype: Any) -> Any:
 def sigmoid(x: Value) -> Value:
     """1 / (1 + exp(-x)), in (0, 1); sigmoid' = sigmoid (1 - sigmoid).  Without overflow, and accurate where it is tiny."""
     x = np.asarray(x)
-    return np.reciprocal(1 + np.exp(np.minimum(-x, _largest_exponent(x.dtype))))
+    y = np.asarray(np.minimum(-x, _largest_exponent(x.dtype)))
+    np.exp(y, out=y)
+    y += 1
+    return np.reciprocal(y, out=y)
 
 
 @op(lambda g, y, x: g * (y > 0), analytic=False)
@@ -252,8 +255,7 @@ def _matmul_b_together(total: Array, uses: list[Any]) -> None:
         for g, y, (a, b), _ in uses:
             total += fitted(_matmul_b(g, y, a, b), b, matmul)
         return
-    # On one thread OpenBLAS takes up to three times as long for a small result of tall factors as for the same in blocks of rows.
-    rows = 128 if total.shape[1] <= 256 else 1024
+    rows = 512  # at once: fewer make small products, which are slower; more no longer help, and have to be brought together
     pairs = [(_rows(a), _rows(g)) for g, _, (a, _), _ in uses]
     pieces = [(a[i : i + rows], g[i : i + rows]) for a, g in pairs for i in range(0, len(a), rows)]
     at_once = 1 + (rows - 1) // len(pieces[0][0]) if pieces else 1
@@ -271,7 +273,7 @@ def matmul(a: Value, b: Value) -> Value:
     try:
         if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
             return (_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
-        return a @ b
+        return a.dot(b) if a.ndim == b.ndim == 2 else a @ b  # which on small matrices takes two thirds longer
     except (ValueError, AttributeError) as error:  # a Python scalar has no ndim
         raise ValueError(f"matmul: {np.shape(a)} @ {np.shape(b)}: {_mismatch(np.shape(a), np.shape(b))}") from error
 
@@ -327,14 +329,12 @@ def astype(x: Value, *, dtype: Any) -> Value:
 
 def _add_at(buffer: Array, index: Any, g: Array) -> None:
     """buffer[index] += g, where an element that is indexed twice gets both."""
-    if index.__class__ is int:
-        buffer[index] += g
-        return
-    parts = index if isinstance(index, tuple) else (index,)
-    # True is an integer to Python, but indexes a copy; False does too, of nothing.
-    if all([part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and part is not True) for part in parts]):
-        part = buffer[(*parts, ...) if Ellipsis not in parts else index]  # a view, also of a single element
-        part += g
+    if is_view(index):
+        part = buffer[index]
+        if part.__class__ is np.ndarray:
+            part += g
+        else:  # a single element
+            buffer[index] += g
     elif isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.size and buffer.size:
         # Rows, some of them many times: equal ones are brought together and summed, several times as fast as np.add.at.
         rows = index.ravel().astype(np.intp) % len(buffer)
@@ -354,13 +354,12 @@ def _put(x: Value, *, index: Any, shape: tuple[int, ...]) -> Value:
     return buffer
 
 
-def _getitem_together(total: Array, uses: list[Any]) -> None:
+def _getitem_into(total: Array, g: Array, y: Array, x: Array, *, index: Any) -> None:
     """Slices of one tensor fill one buffer."""
-    for g, _, _, settings in uses:
-        _add_at(total, settings["index"], g)
+    _add_at(total, index, g)
 
 
-@op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), together={0: _getitem_together})
+@op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), into={0: _getitem_into})
 def getitem(x: Value, *, index: Any) -> Value:
     """x[index], by integers, slices, None, ..., and arrays of integers or booleans.  Raises IndexError where it is out of range."""
     return x[index]
@@ -441,14 +440,19 @@ def split(x: Value, sections: int | Sequence[int], axis: int = 0) -> list[Value]
 
     Raises ValueError where the size is no multiple of the number of sections.
     """
-    size = x.shape[axis]
+    return [x[part] for part in _parts(x.shape, sections if isinstance(sections, (int, np.integer)) else tuple(sections), axis)]
+
+
+@lru_cache
+def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -> list[tuple[slice, ...]]:
+    """The index of each part; kept, since a cell asks for the same ones at every step."""
+    size = shape[axis]
     if isinstance(sections, (int, np.integer)):
         if sections < 1 or size % sections:
-            raise ValueError(f"split: axis {axis} of shape {x.shape} has size {size}, which {sections} equal sections do not divide.")
-        sections = range(size // sections, size, size // sections) if size else [0] * (sections - 1)
-    before = (slice(None),) * (axis % len(x.shape))
-    edges = [None, *sections, None]
-    return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(edges)]
+            raise ValueError(f"split: axis {axis} of shape {shape} has size {size}, which {sections} equal sections do not divide.")
+        sections = tuple(range(size // sections, size, size // sections)) if size else (0,) * (sections - 1)
+    before = (slice(None),) * (axis % len(shape))
+    return [(*before, slice(a, b)) for a, b in itertools.pairwise([None, *sections, None])]
 
 
 def softmax(x: Value, axis: int = -1) -> Value:

@@ -41,7 +41,7 @@ class Op(Protocol):
 
     __name__: str
     forward: Callable[..., Any]
-    rules: Any  # [i]: the rule of operand i, and the one for many uses of one tensor as that operand
+    rules: Any  # [i]: the rule of operand i, the one for many uses of one tensor as that operand, the one that adds to its gradient
     analytic: bool
 
     def __call__(self, *operands: Value, **settings: Any) -> Value: ...
@@ -139,16 +139,25 @@ def frozen(value: Value) -> Value:
 def _kept(setting: Any) -> Any:
     """A setting as a record keeps it: nobody can write into the arrays and lists in it."""
     if isinstance(setting, tuple):
-        return tuple([_kept(part) for part in setting])
+        return setting if is_view(setting) else tuple([_kept(part) for part in setting])
     if isinstance(setting, list):
         return frozen(np.asarray(setting, dtype=None if setting else np.intp))
     return frozen(setting) if isinstance(setting, np.ndarray) else setting
+
+
+_VIEWS = frozenset((int, slice, type(None), type(...)))
+
+
+def is_view(index: Any) -> bool:
+    """Whether an index, or each index of a tuple, is a number, a slice, None or ..., so that it selects each element at most once."""
+    return _VIEWS.issuperset(map(type, index)) if index.__class__ is tuple else index.__class__ in _VIEWS
 
 
 def op(
     *rules: Callable[..., Any] | None,
     each: Callable[..., Any] | None = None,
     together: dict[int, Callable[..., Any]] | None = None,
+    into: dict[int, Callable[..., Any]] | None = None,
     analytic: bool = True,
     name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Op]:
@@ -162,6 +171,8 @@ def op(
     each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
     together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of `total`, an
         array of the operand's shape, and a list of uses `(g, output, operands, settings)`, that adds the gradients of all to the total.
+    into: for operand i, where a use reaches few of the operand's elements: a function `(total, g, output, *operands, **settings)` that adds
+        to those of the total.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
     name: what drawings and errors call the op, by default the function's name.
 
@@ -174,10 +185,12 @@ def op(
         code = forward.__code__
         if each is None and len(rules) != code.co_argcount:
             raise TypeError(f"op {forward.__name__}: {code.co_argcount} operands and {len(rules)} rules; give one rule, or None, for each.")
-        wrap = _general if each or code.co_kwonlyargcount else {1: _unary, 2: _binary}.get(len(rules), _general)
+        kinds = {(1, False): _unary, (1, True): _unary_with_settings, (2, False): _binary}
+        wrap = kinds.get((len(rules), code.co_kwonlyargcount > 0), _general)
         apply = cast(Op, wraps(forward)(wrap(forward)))
         apply.forward, apply.analytic, apply.__name__ = forward, analytic, name or forward.__name__
-        apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i)) for i, rule in enumerate(rules))
+        sums = (together or {}), (into or {})
+        apply.rules = _Each(each) if each else tuple((rule, *(ways.get(i) for ways in sums)) for i, rule in enumerate(rules))
         return apply
 
     return define
@@ -189,8 +202,8 @@ class _Each:
     def __init__(self, each: Callable[..., Any]) -> None:
         self._each = each
 
-    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None]:
-        return partial(self._each, i), None
+    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None, None]:
+        return partial(self._each, i), None, None
 
 
 def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,6 +218,25 @@ def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
         except _USERS_ERRORS as error:
             raise _explained(error, apply.__name__, (array,), {}) from error
         return _recorded(x.__class__, data, x._requires_grad, apply, (x,), (array,), _NO_SETTINGS)
+
+    return apply
+
+
+def _unary_with_settings(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`_general` for one operand."""
+
+    def apply(x: Value, **settings: Any) -> Value:
+        if not isinstance(x, Node):
+            return forward(x, **settings)
+        array = x._data
+        for key, value in settings.items():
+            if not is_view(value):
+                settings[key] = _kept(value)
+        try:
+            data = forward(array, **settings)
+        except _USERS_ERRORS as error:
+            raise _explained(error, apply.__name__, (array,), settings) from error
+        return _recorded(x.__class__, data, x._requires_grad, apply, (x,), (array,), settings)
 
     return apply
 
@@ -324,13 +356,8 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             output, operands = node._data, node._arrays
         settings = node._settings
         rules = op.rules
-        i = -1
-        for x in node._inputs:
-            i += 1
-            if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
-                continue
-            rule, together = rules[i]
-            if rule is None:
+        for x, (rule, together, into) in zip(node._inputs, rules, strict=False):
+            if rule is None or not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
                 continue
             order = x._order
             if order in waiting:
@@ -340,12 +367,16 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
                 heappush(newest, -order)
             if together is not None and not create_graph:
                 _put_aside(entry, together, (g, output, operands, settings))
-                continue
-            contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
-            data = x._data
-            if contribution.shape != data.shape or contribution.dtype is not data.dtype:
-                contribution = fitted(contribution, data, op)
-            entry.append(contribution)
+            elif into is not None and not create_graph:
+                if entry[1] is None:
+                    entry[1] = np.zeros(x._data.shape, x._data.dtype)
+                into(entry[1], g, output, *operands, **settings)
+            else:
+                contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
+                data = x._data
+                if contribution.shape != data.shape or contribution.dtype is not data.dtype:
+                    contribution = fitted(contribution, data, op)
+                entry.append(contribution)
     return done
 
 
@@ -353,12 +384,17 @@ _CACHED = 1 << 18  # bytes: half of a usual second-level cache
 
 
 def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, ...]) -> None:
-    """Keep a use for later, when it is differentiated with others; take those that wait while their arrays are still in the cache."""
+    """Keep a use for later, when it is differentiated with others.
+
+    Those that wait are taken while their arrays are still in the cache, but no more often than it pays to go through the total.
+    """
     if entry[1] is None:
-        entry[1], entry[2] = np.zeros_like(entry[0]._data), {}
+        entry[1] = np.zeros(entry[0]._data.shape, entry[0]._data.dtype)
+    if entry[2] is None:
+        entry[2] = {}
     uses = entry[2].setdefault(together, [])
     uses.append(use)
-    if len(uses) * use[0].nbytes >= _CACHED:
+    if len(uses) * use[0].nbytes >= max(_CACHED, entry[1].nbytes):
         together(entry[1], uses)
         uses.clear()
 
@@ -381,7 +417,7 @@ def _path(y: Node, wanted: set[int]) -> set[int]:
 def _sum(entry: list[Any]) -> Value:
     """The gradient of a node that waited, all contributions being in."""
     if entry[1] is not None:
-        for together, uses in entry[2].items():
+        for together, uses in entry[2].items() if entry[2] else ():
             if uses:
                 together(entry[1], uses)
         entry.append(entry[1])

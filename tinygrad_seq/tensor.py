@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import ops
-from .record import Array, Node, Value, frozen
+from .record import Array, Node, Value, frozen, is_view
 
 
 class Tensor(Node):
@@ -201,7 +201,7 @@ class Tensor(Node):
         return ops.abs(self)
 
     def __getitem__(self, index: Any) -> Tensor:
-        if index.__class__ is int:
+        if is_view(index):
             return ops.getitem(self, index=index)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, (Node, list, np.ndarray)) for part in parts):
