@@ -1,0 +1,12 @@
+import numpy as np
+
+
+def differ():
+    b = np.array([9.0, -9.0, 9.0, 9.0, 0.0, 0.0])
+    return np.zeros((1, 6)), np.zeros((2, 4)), np.array([[1.0, -1.0], [1.0, 1.0]]), b
+
+
+def agree():
+    W_h = np.array([[0.5, 0.5, 0.2, -0.3], [-0.4, -0.4, 0.1, 0.6]])
+    W_x = np.array([[0.7, 0.7, -0.2, 0.3, 0.8, -0.9]])
+    return W_x, W_h, np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([0.1, 0.1, 0.2, -0.3, 0.4, 0.5])

@@ -1,0 +1,6 @@
+def keeping(W_x, W_h, W, b):
+    H = len(W)
+    W_x, W_h = W_x.copy(), W_h.copy()
+    for a in (W_x, W_h):
+        a[..., H : 2 * H] *= -1
+    return W_x, W_h, W, b
