@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.bidirectional import Bidirectional
 from models.gru import GRUCell
@@ -274,3 +277,29 @@ def test_an_lstm_of_five_steps_fits_a_screen() -> None:
     height = (max(item.rect[3] for item in items) - min(item.rect[1] for item in items)) * 96 / 72
     assert width < 1920  # pixels, at the size at which letters are 13 points high
     assert height < 1080
+
+
+@st.composite
+def programs(draw_from: Any) -> list[Tensor]:
+    """The outputs of any program: ops within any scopes and steps, in any order, some values detached."""
+    pool = [Tensor(1.0 + i, requires_grad=i % 2 == 0, name=f"p{i}") for i in range(draw_from(st.integers(1, 3)))]
+    for _ in range(draw_from(st.integers(1, 15))):
+        places = [scope(name) for name in draw_from(st.lists(st.sampled_from("ab"), max_size=2))]
+        places += [step(t) for t in draw_from(st.lists(st.integers(0, 4), max_size=1))]
+        places += [scope(name) for name in draw_from(st.lists(st.sampled_from("fg"), max_size=2))]
+        with ExitStack() as entered:
+            for place in places:
+                entered.enter_context(place)
+            for _ in range(draw_from(st.integers(1, 3))):
+                x, y = (pool[draw_from(st.integers(0, len(pool) - 1))] for _ in range(2))
+                kind = draw_from(st.integers(0, 4))
+                pool.append([x + y, x * x, x.tanh(), y - 2.0, x.detach() * y][kind])
+    return [pool[-1], pool[draw_from(st.integers(0, len(pool) - 1))]]
+
+
+@settings(max_examples=15, deadline=None)
+@given(outputs=programs(), way=st.sampled_from([*WAYS.values(), {"steps": slice(0, 1)}]))
+def test_any_program_can_be_drawn_in_any_way(outputs: list[Tensor], way: dict[str, Any]) -> None:
+    drawing = draw(outputs, **way)
+    assert overlapping(drawing) == []
+    assert lines_through_nodes(drawing) == []

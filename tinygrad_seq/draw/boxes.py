@@ -44,7 +44,8 @@ def boxes_of(layout: Layout) -> tuple[list[Box], list[Any]]:
             loose += items
     for run in layout.graph.runs:
         blocks = rows[run.stage, 2 * run.row + 1]
-        boxes.append(_run_box(layout, run.name, [b for b in blocks if b.key[2] != START], scopes))
+        if steps := [block for block in blocks if block.key[2] != START]:
+            boxes.append(_run_box(layout, run.name, steps, scopes))
         loose += [item for block in blocks if block.key[2] == START for item in block.items]
     return boxes, loose
 

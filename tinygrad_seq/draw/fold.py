@@ -77,19 +77,19 @@ def at_depth(graph: Graph, depth: str) -> Graph:
         if item not in keys and (*item.block, item.scopes) in groups:  # its box is now one item, to which it is an input
             item.scopes = item.scopes[:-1]
     into = {item: made[key] for item, key in keys.items()}
-    return merged(graph, into | _inputs_of_layers(graph) if depth == "layer" else into)
+    return merged(graph, into | _leaves_of_layers(graph, keys) if depth == "layer" else into)
 
 
-def _inputs_of_layers(graph: Graph) -> dict[Item, Item]:
-    """The inputs of all steps of a run as one."""
+def _leaves_of_layers(graph: Graph, taken: dict[Item, Any]) -> dict[Item, Item]:
+    """What all steps of a run read, as one: its inputs, and what else did not go with it."""
     rows: dict[Any, list[Item]] = defaultdict(list)
     for item in graph.items:
-        if item.look == "input" and item.row % 2 and item.step != START:
+        if item not in taken and item.row % 2 and item.step != START:
             rows[item.stage, item.row, item.key].append(item)
     into: dict[Item, Item] = {}
     for (stage, row, key), items in rows.items():
         words = " … ".join(dict.fromkeys([items[0].words, items[-1].words]))
-        one = Item(items[0].id, "input", words, key, tuple(node for item in items for node in item.nodes))
+        one = Item(items[0].id, items[0].look, words, key, tuple(node for item in items for node in item.nodes))
         one.stage, one.row = stage, row
         into |= dict.fromkeys(items, one)
     return into
@@ -109,6 +109,7 @@ def _grouped(key: Any, items: list[Item], run: Run | None, depth: str) -> Item:
     stage, row, step, scopes = key
     items.sort(key=lambda item: item.order)
     if len(items) == 1 and (not scopes or depth != "gate"):
+        items[0].step = step
         return items[0]
     last = items[-1]
     looks = {item.look for item in items}
@@ -244,4 +245,9 @@ def merged(graph: Graph, into: dict[Item, Item], lost: set[Item] | None = None) 
         if (tail, head, operand, look) not in seen:
             seen.add((tail, head, operand, look))
             result.edges.append(Edge(tail, head, operand, look, words))
+    # A leaf that nobody reads any more goes, and what it was cut off from with it.
+    reads, read = ({edge.tail for edge in edges} for edges in (result.edges, graph.edges))
+    unread = {item for item in (into.get(tail, tail) for tail in read) if item.look in (*_ABSORBED, "detached")} - reads
+    result.items = [item for item in result.items if item not in unread]
+    result.edges = [edge for edge in result.edges if edge.head not in unread]
     return result

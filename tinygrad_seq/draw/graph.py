@@ -193,6 +193,9 @@ class _Builder:
             head = made[node._order]
             for i, x in enumerate(node._inputs):
                 source = made.get(x._order) if isinstance(x, Node) else None
+                if source is None and isinstance(x, Node) and self.weights == "once":  # below the first that uses it
+                    own = (head.stage, head.row - head.row % 2, None)
+                    self.leaf_blocks[x._order] = min(self.leaf_blocks.get(x._order, own), own, key=lambda block: block[:2])
                 if source is not None and source.step is not None and source.step != head.step and self._same_run(source, head):
                     carried.add((head.stage, head.row, head.key, i))
         edges, new = self.graph.edges, []
@@ -220,7 +223,7 @@ class _Builder:
             is_parameter = id(x) in self.parameters or x.requires_grad
             block = head.block
             if is_parameter and self.weights == "once":
-                block = self.leaf_blocks.setdefault(x._order, (head.stage, head.row - head.row % 2, None))
+                block = self.leaf_blocks[x._order]
             elif is_state:
                 block = (head.stage, head.row, START)
             elif not is_parameter and head.step is not None:  # an input that several rows read stands in the lowest

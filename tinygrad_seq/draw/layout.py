@@ -173,19 +173,21 @@ class Layout:
             lane = "up", tail.row, tail.key
         else:
             lane = "from", tail.id
-        by_port = head.row % 2 == 0 or (tail.row < head.row and tail.stage == head.stage)
+        by_port = head.step != START and (head.row % 2 == 0 or (tail.row < head.row and tail.stage == head.stage))
         leave, arrive = self._channel(tail.row + 1), self._channel(head.row if by_port else head.row + 1)
         if leave != arrive and tail.stage != head.stage and tail.row % 2 == 0:  # out at the side, down between the stages
             way = 1 if tail.stage < head.stage else -1
             tail.slot.pull = tail.slot.pull or way
             plan = Plan("side", "side", way, -1, [(("stage", tail.stage + (way > 0)), lane)], [(arrive, lane)])
+        elif tail.step == START:
+            way = 1 if source.column < 0 else -1
+            plan = Plan("side", "side", way, -1, [((tail.stage, max(source.column, 0)), lane)], [(leave, lane)])
+            self._lead_on(plan, by_port, source, target, leave, arrive)
         else:
             out = source.template.port(("out", tail.key), tail.slot.order)
             source.template.link(tail.slot, out, 0)
             plan = Plan("port", "side", channels=[(leave, lane)])
-            if leave != arrive and not (by_port and tail.stage == head.stage and self._is_free(tail.stage, tail.row, head.row)):
-                plan.gutters.append((self._way_round(source, target), lane))
-                plan.channels.append((arrive, lane))
+            self._lead_on(plan, by_port, source, target, leave, arrive)
         if by_port:
             plan.entry = "port"
             operand = self.arrival(edge)
@@ -197,6 +199,15 @@ class Layout:
             head.slot.pull = head.slot.pull or -1
             plan.gutters.append(((head.stage, target.column) if target.column >= 0 else ("stage", head.stage), lane))
         return plan
+
+    def _lead_on(self, plan: Plan, by_port: bool, source: Block, target: Block, leave: int, arrive: int) -> None:
+        """From one channel to another, unless they are one, or the line can go straight up from the first."""
+        stage, row, _ = source.key
+        straight = by_port and stage == target.key[0] and row < target.key[1] and self._is_free(stage, row, target.key[1])
+        if leave != arrive and not straight:
+            lane = plan.channels[0][1]
+            plan.gutters.append((self._way_round(source, target), lane))
+            plan.channels.append((arrive, lane))
 
     def arrival(self, edge: Edge) -> int:
         """Where an edge from outside arrives at its head; one place for all where an op gathers what many steps made."""

@@ -122,7 +122,7 @@ class Router:
     def _set_channel(self, channel: int, y: float) -> float:
         lanes = max(self.layout.channel_lanes[channel].values(), default=-1) + 1
         self.layout.channel_y[channel] = y + MARGIN
-        return y + (2 * MARGIN if channel else 0.0) + LANE * max(0, lanes - 1)
+        return y + (2 * MARGIN if channel or lanes else 0.0) + LANE * max(0, lanes - 1)
 
     # ---- lines
 
