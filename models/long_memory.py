@@ -8,8 +8,9 @@ first and which second, among other symbols (`order`).  A run ends, and counts a
 out are right; it fails when its updates are used up before.  The pictures and tables show that against T, for each cell, and then
 the course's table "LSTM vs GRU": parameters, time of an update, and result, at equal hidden size and at equal parameter count.
 
-The LSTM begins with b_f = ln T, so that each memory cell keeps σ(b_f)^T = (1 + 1/T)^-T, about 1/e, of its contents over the sequence
-(after Tallec & Ollivier 2018); with the usual 1 it is 2e-7 for T = 50.  --forget-bias 1 shows what that does.
+The LSTM begins with b_f = ln T and b_i = -ln T (after Tallec & Ollivier 2018): each memory cell keeps σ(b_f)^T = (1 + 1/T)^-T, about 1/e,
+of its contents over the sequence, and takes in about 1/T of each step.  With b_f = 1, as usual, it keeps 2e-7 of them over 50 steps:
+--forget-bias 1 shows what that does.  RNN and GRU begin as ever.
 """
 
 from __future__ import annotations

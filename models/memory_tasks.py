@@ -30,6 +30,7 @@ import numpy as np
 from numpy.random import Generator
 
 from models.experiment import CELLS, Experiment
+from models.lstm import LSTMCell
 from models.recurrent import unroll
 from tinygrad_seq import Tensor, cross_entropy, no_grad
 from tinygrad_seq.nn import Linear, Module
@@ -131,6 +132,12 @@ def state_of_size(cell: str, task: Task, parameters: int) -> int:
     return min((max(1, enough - 1), enough), key=lambda hidden: abs(parameters_at(hidden) - parameters))
 
 
+def begin_gates(cell: LSTMCell, b_f: float, b_i: float) -> None:
+    """Set the biases that the forget gates and the input gates begin with."""
+    assert cell.b is not None
+    cell.b.data = np.repeat([b_f, b_i, 0, 0], len(cell.W_h)).astype(cell.b.dtype)
+
+
 class LongMemory(Experiment):
     """One cell on one task at one length, until it is solved or the updates are used up."""
 
@@ -161,9 +168,10 @@ class LongMemory(Experiment):
         """The network, and sequences that it never trains on: those to learn from are drawn anew for each update."""
         arguments = self.arguments
         self.task = task = TASKS[arguments.task]
-        bias = arguments.forget_bias
-        options = {"forget_bias": log(arguments.length) if bias is None else bias} if arguments.cell == "lstm" else {}
-        self.model = LastState(arguments.cell, task.inputs, arguments.hidden, task.outputs, rng=self.rng, **options)
+        self.model = LastState(arguments.cell, task.inputs, arguments.hidden, task.outputs, rng=self.rng)
+        if arguments.cell == "lstm":
+            b_f, b_i = (log(arguments.length), -log(arguments.length)) if arguments.forget_bias is None else (arguments.forget_bias, 0.0)
+            begin_gates(self.model.cell, b_f, b_i)
         self.held_out = task.draw(np.random.default_rng([self.seed, 1]), arguments.length, self.unseen)
 
     def baselines(self) -> dict[str, float]:
@@ -222,4 +230,6 @@ def finite(text: str) -> float:
 
 def add_forget_bias(group: Any) -> None:
     """The option of both commands."""
-    group.add_argument("--forget-bias", type=finite, metavar="B", help="b_f of the LSTM at the start (default: ln T)")
+    group.add_argument(
+        "--forget-bias", type=finite, metavar="B", help="b_f of the LSTM at the start, b_i = 0 (default: b_f = ln T, b_i = -ln T)"
+    )

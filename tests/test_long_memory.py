@@ -177,10 +177,20 @@ def test_the_size_for_a_number_of_parameters_is_the_nearest(cell: str, name: str
 
 
 def test_the_forget_gate_begins_open_for_as_long_as_the_sequence_unless_told_otherwise() -> None:
-    for options, b_f in (((), log(50)), (("--length", "20"), log(20)), (("--forget-bias", "1"), 1.0), (("--forget-bias", "0"), 0.0)):
-        bias = training(*options).model.cell.b.numpy()
-        np.testing.assert_allclose(bias, [b_f] * 32 + [0] * 96, rtol=1e-6)
-    kept = (1 / (1 + np.exp(-log(50)))) ** 50
+    for options, b_f, b_i in (
+        ((), log(50), -log(50)), (("--length", "20"), log(20), -log(20)), (("--forget-bias", "1"), 1, 0), (("--forget-bias", "0"), 0, 0),
+    ):  # fmt: skip
+        run = training(*options)
+        np.testing.assert_allclose(run.model.cell.b.numpy(), [b_f] * 32 + [b_i] * 32 + [0] * 64, rtol=1e-6)
+        assert run.model.cell.b.dtype == np.float32
+
+
+def test_a_memory_cell_that_begins_so_keeps_a_third_of_what_it_holds_over_the_sequence() -> None:
+    T = 50
+    cell = training("--hidden", "1", "--length", str(T)).model.cell
+    cell.W_x.data, cell.W_h.data = cell.W_x.numpy() * 0, cell.W_h.numpy() * 0
+    state = cell.initial_state(1)._replace(c=Tensor(np.ones((1, 1), np.float32)))
+    kept = unroll(cell, np.zeros((T, 1, 2), np.float32), state).state.c.item()
     assert kept == pytest.approx(np.exp(-1), rel=0.02)
 
 
