@@ -82,7 +82,7 @@ def _small(answer: Answer) -> None:
 
 def _grown(answer: Answer) -> None:
     most = np.linalg.norm(np.linalg.matrix_power(_matrix(answer.grows(), "grows"), 5), 2)
-    expect(most > 10, f"after five steps back no gradient is more than {most:.3g} times as long")
+    expect(bool(most > 10), f"after five steps back no gradient is more than {most:.3g} times as long")
 
 
 def _pair(answer: Answer) -> tuple[Any, Any]:
@@ -108,7 +108,7 @@ def _faded(answer: Answer) -> None:
     for step in _steps_back(W_h, np.array(hs)):
         product = product @ step
     left = np.linalg.norm(product, 2)
-    expect(left < 1e-6, f"some gradient keeps {left:.1e} of its length over twenty steps")
+    expect(bool(left < 1e-6), f"some gradient keeps {left:.1e} of its length over twenty steps")
 
 
 # ---- 9.3 -----------------------------------------------------------------------------------------------------------------------------

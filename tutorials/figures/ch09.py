@@ -41,7 +41,7 @@ def eigenvalues() -> Figure:
     axes = figure.add_subplot()
     for values, colour, words, where in curves:
         axes.semilogy(values, color=colour, linewidth=1.6, linestyle="--" if words.startswith("eigenvalues 1.5") else "-")
-        axes.text(*where, words, color=colour, fontsize=10.5, va="center")
+        axes.text(where[0], where[1], words, color=colour, fontsize=10.5, va="center")
     axes.semilogy(0.95 ** np.arange(STEPS + 1.0), ":", color=BLUE, linewidth=1.3)
     axes.text(51, 0.95**50, "its bound", color=BLUE, fontsize=10.5, va="center")
     axes.axhline(1, color=GREY, linewidth=0.7)
