@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks                          all parts
     python -m tests.benchmarks W1 W4 --rounds 5         some of them
+    python -m tests.benchmarks W1 --engines torch       beside PyTorch only
     python -m tests.benchmarks --threads 2              two threads, and wall-clock time
 
 The peers: `pip install "tinygrad_seq[benchmarks]"`.  The engines take turns in one process; times are of the CPU on one thread; ratios are
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="how often each engine runs (default 9)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each engine (default 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where benchmarks.json and .png go")
+    parser.add_argument("--engines", nargs="+", metavar="NAME", default=[""], help="only those whose names begin so, such as ours torch")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, and its processes")
     args = parser.parse_args()
     if unknown := [part for part in args.parts if part not in PARTS]:
@@ -63,7 +65,8 @@ def _measured(parts: Any, args: Any) -> dict[str, Any]:
     for name, w in WORKLOADS.items():
         if name not in parts:
             continue
-        times = measure.timed(measure.makers(w), ours.exact(w).gradients(), args.rounds, clock)
+        makers: measure.Makers = {engine: make for engine, make in measure.makers(w).items() if engine.startswith(("ours", *args.engines))}
+        times = measure.timed(makers, ours.exact(w).gradients(), args.rounds, clock)
         engines = report.summary(times)
         for engine, row in engines.items() if not args.no_memory else ():
             row["peak MB"], row["MB before"] = memory.peak_memory(name, engine)
@@ -73,7 +76,7 @@ def _measured(parts: Any, args: Any) -> dict[str, Any]:
         found["geometric means"] = means
         print("geometric means over W1 to W6", *_lines(means), sep="\n", end="\n\n")
     if "attention" in parts:
-        makers: measure.Makers = {"ours, hoisted": attention.ours}
+        makers = {"ours, hoisted": attention.ours}
         if any(module.__name__.endswith("with_torch") for module in measure.libraries()):
             makers["torch, hoisted"] = attention.with_torch
         times = measure.timed(makers, attention.ours("float64").gradients(), args.rounds, clock)
