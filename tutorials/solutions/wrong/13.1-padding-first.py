@@ -1,0 +1,2 @@
+def reversed_within(xs, lengths):
+    return xs[::-1].copy()

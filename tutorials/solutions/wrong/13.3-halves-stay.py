@@ -1,0 +1,2 @@
+def mirrored(outputs):
+    return outputs[::-1]
