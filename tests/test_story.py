@@ -35,7 +35,7 @@ def test_every_op_has_a_formula_and_every_formula_an_op() -> None:
 def test_a_formula_has_a_rule_where_the_op_has_one() -> None:
     for name, entry in table_of_ops().items():
         if isinstance(entry.rules, tuple):
-            assert [rule is None for rule in FORMULAS[name].rules] == [rule is None for rule, _ in entry.rules], name
+            assert [rule is None for rule in FORMULAS[name].rules] == [each[0] is None for each in entry.rules], name
         else:
             assert len(FORMULAS[name].rules) == 1
 
