@@ -111,7 +111,11 @@ def _loop(advance: Callable[[Any, Any], Any], feed: Feed, state: Any, order: Ite
                 break
             x, state = fed
             new = advance(x, state)
-            state = new if mask is None else _carried(mask[t], new, state)
+            if mask is None:
+                state = new
+            else:
+                with scope("mask"):
+                    state = _carried(mask[t], new, state)
         states[t] = state
     return states
 
