@@ -114,7 +114,7 @@ class LastState(Module):
 
     def forward(self, xs: Value) -> Tensor:
         """The answer after the last step."""
-        return self.answer(unroll(self.cell, xs).last)
+        return self.answer(unroll(self.cell, xs, fused=True).last)
 
 
 def size(model: Module) -> int:

@@ -149,7 +149,7 @@ class Tagger(Module):
 
     def forward(self, xs: Array) -> Tensor:
         """Symbols xs (T, N) -> the scores of their labels (T, N, K)."""
-        scores: Tensor = self.output(self.stack(xs).outputs)
+        scores: Tensor = self.output(self.stack(xs, fused=True).outputs)
         return scores
 
 
