@@ -354,6 +354,56 @@ class Reader(Cell):
         return Two(Tensor(np.zeros((batch, H))), Tensor(np.zeros((batch, H))))
 
 
+class Shifting(Reader):
+    """Cells whose parts of the state move from one to the other."""
+
+    def __init__(self, move: Any) -> None:
+        super().__init__()
+        self.move = move
+
+    def recur(self, x: Any, state: Any) -> Two:
+        return Two(*self.move(self, x[:, :H], state.h, state.y))
+
+
+MOVES: dict[str, Any] = {
+    "exchange": lambda c, x, h, y: (y, h),
+    "exchange and weigh": lambda c, x, h, y: (y @ c.W_h, h * x),
+    "delay": lambda c, x, h, y: (tanh(h @ c.W_h + y @ c.W_y + x), h),
+    "half exchange": lambda c, x, h, y: (h + y, h),
+    "one for both": lambda c, x, h, y: [tanh(h @ c.W_h + y)] * 2,
+    "columns of one": lambda c, x, h, y: _halves(concat([h @ c.W_h, y @ c.W_y + x], axis=-1)),
+    "still": lambda c, x, h, y: (tanh(h @ c.W_h + y + x), y),
+    "cut": lambda c, x, h, y: (tanh(y.detach() + x), tanh(h @ c.W_h)),
+}
+
+
+def _halves(z: Any) -> Any:
+    return z[:, :H], tanh(z[:, H:])
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_parts_of_the_state_may_change_places(name: str) -> None:
+    cell = Shifting(MOVES[name])
+    agree(cell, features(), state_of(cell))
+    agree(cell, features(), state_of(cell), lengths=[2, 5, 3], loss=lambda run: (run.outputs**2).sum())
+    agree(cell, features(), state_of(cell), loss=lambda run: (run.state.y**2).sum())
+
+
+@given(programs(), st.data())
+def test_random_cells_of_two_parts_fuse(lines: Any, data: Any) -> None:
+    of_h, of_y = (data.draw(st.sampled_from(["h", "y", "both", "neither"])) for _ in range(2))
+
+    def move(c: Any, x: Any, h: Any, y: Any) -> Any:
+        new = run_lines(lines, c, x, h)
+        parts = {"h": h, "y": y, "both": new + y, "neither": new * x[:, :H]}
+        return parts[of_h], parts[of_y]
+
+    cell = Shifting(move)
+    cell.W_x, cell.b = (Tensor(np.random.default_rng(1).standard_normal(n) / 2, requires_grad=True) for n in ((H, H), (H,)))
+    losses = [None, lambda run: (run.outputs**2).sum(), lambda run: (run.state.y**2).sum()]
+    agree(cell, features(size=H), state_of(cell), loss=data.draw(st.sampled_from(losses)))
+
+
 def test_what_the_next_step_does_not_read_leaves_the_loop() -> None:
     run = agree(Reader(), features(), state_of(Reader()))
     assert "product(h, W_y, y)" in run.program.source

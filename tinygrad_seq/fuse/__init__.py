@@ -80,7 +80,7 @@ def _derived(step: Any, module: Module, arrays: list[Array], state: Any, wanted:
     first, new = trace(step, module, [Tensor(x[0]) for x in arrays], state, wanted)
     _check_same(constants(first), _again(step, module, [Tensor(x[min(1, len(x) - 1)]) for x in arrays], new, wanted))
     parts = flat(state)
-    still = {i for i, (old, made) in enumerate(zip(first.state, first.new, strict=True)) if old is made}
+    still = {i for i, (old, made) in enumerate(zip(first.state, first.new, strict=True)) if old is made and i}  # the first is the output
     places: list[Any] = []
     used = {node._order for node in reachable(first.new)}
     kept = []

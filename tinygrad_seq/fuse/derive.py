@@ -110,12 +110,25 @@ def _differentiate(result: Derived) -> None:
         flows[seed._order] = both
         if both._op is not None:
             both.name = f"d{part.name}"
-    roots = rewritten(roots, leaves=flows)
+    state = {part.old._order for part in result.parts}
+    roots = _kept(rewritten(roots, leaves=flows), [leaf._order in state for leaf in order], active)
     gradient = {leaf._order: g for leaf, g in zip(order, roots, strict=True)}
     for part in active:
         part.back = gradient.get(part.old._order)
     result.gradients = {i: gradient[leaf._order] for i, leaf in enumerate(result.parameters) if leaf._order in gradient}
     result.input_gradients = {i: gradient[leaf._order] for i, leaf in enumerate(result.inputs) if leaf._order in gradient}
+
+
+def _kept(roots: list[Node], back: list[bool], parts: list[Part]) -> list[Node]:
+    """The same, where what is carried, and used for more than to carry it on, is kept at each step."""
+    inside = {node._order for node in reachable([root for root, carries in zip(roots, back, strict=True) if carries])}
+    outside = {x._order for node in reachable(roots) if node._order not in inside for x in node._inputs if isinstance(x, Node)}
+    leaves: dict[int, Node] = {}
+    for i, part in enumerate(parts):
+        if part.carried is not None and part.carried._order in {*outside, *(root._order for root in roots)}:
+            leaves[part.carried._order] = kept = copied(part.carried, part=i)
+            kept.name = f"d{part.name}"
+    return rewritten(roots, leaves=leaves)
 
 
 def _rewrite(result: Derived) -> None:

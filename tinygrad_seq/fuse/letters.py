@@ -36,9 +36,9 @@ class Letters:
     def _unique(self, name: str) -> str:
         name = name if name.isidentifier() else "v"
         made, i = name, 2
-        while made in self.taken:
+        while made in self.taken or f"{made}_t" in self.taken:  # what it is called in a loop
             made, i = f"{name.removesuffix('_1')}_{i}", i + 1
-        self.taken.add(made)
+        self.taken |= {made, f"{made}_t"}
         return made
 
     def _slots(self) -> list[Slot]:
@@ -56,7 +56,7 @@ class Letters:
         for leaf in d.inputs:
             self.names[leaf._order] = self._unique(leaf.name or "x")
         for part in d.parts:
-            self.taken |= {f"{part.name}_0", f"{part.name}s", f"{part.name}_prev", part.name}
+            self.taken |= {f"{part.name}{end}" for end in ("", "_t", "_0", "s", "_prev", "_prev_t")}
             self.names[part.old._order] = f"{part.name}_prev"
             if part.given is not None:
                 self.names[part.given._order] = self._unique(f"d{part.name}_given")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -196,8 +195,3 @@ def size_text(shape: Sequence[int], *before: str) -> str:
     """A shape as it is written."""
     parts = [*before, *map(str, shape)]
     return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
-
-
-def count(shape: Sequence[int]) -> int:
-    """The number of elements."""
-    return math.prod(shape)

@@ -104,6 +104,7 @@ class Plan:
         made = [n for n in self.nodes if n._op is not None and self.stacked(n) and n._order not in forward]
         chain = {node._order for node in self._closed(self.back, (BACKWARD,))}
         chain |= {node._order for node in made if not liftable(node, self.stacked)}
+        chain |= {user._order for leaf in self.derived.carried for user in self.users[leaf._order] if self.stacked(user)}
         inside = {node._order: self.level[node._order] == BACKWARD or node._data.size >= LARGE for node in made}
         for node in reversed(made):
             if node._order in chain:
@@ -140,8 +141,10 @@ class Plan:
     def _uses(self, node: Node, position: dict[int, int]) -> float:
         """The last position in the loop where a value is used, also through views of it and as a part of another; infinity if outside."""
         last: float = -1
-        if any(node is root for root in [*self.new, *self.ends]):
+        if any(node is end for end in [*self.new, *self.ends]):
             return float("inf")
+        if any(node is end for end in self.back):
+            last = len(position)  # the step before takes it
         for user in self.users[node._order]:
             if self.view_of(user) is not None and user._order in position:
                 last = max(last, self._uses(user, position))
@@ -160,11 +163,11 @@ class Plan:
         for part in self.derived.parts if not forward else []:
             if part.carried is not None:
                 self._slot(part.carried)
-        for node in loop:
-            for x in node._inputs:
-                source = self.source(x) if isinstance(x, Node) and self.stacked(x) else None
-                if source is not None and source._op is not None and source._order not in position and source._order not in self.slots:
-                    self._slot(source).stack = True  # computed for all steps before the loop
+        taken = [x for node in loop for x in node._inputs] + ([] if forward else self.back)
+        for x in taken:
+            source = self.source(x) if isinstance(x, Node) and self.stacked(x) else None
+            if source is not None and source._op is not None and source._order not in position and source._order not in self.slots:
+                self._slot(source).stack = True  # computed for all steps before the loop
         for node in lines:
             self._slot(node).stack |= self._uses(node, position) == float("inf")
         for node in lines:
@@ -214,8 +217,9 @@ class Plan:
     def _merge(self, node: Node, x: Node, position: dict[int, int], *, strict: bool) -> bool:
         """Let `node` take the array of x, if that is of its kind and all that stands in it has been used by then."""
         a, b = self._slot(node), self.slots[x._order]
-        at = min(position.get(other._order, -1) for other in a.nodes)
-        strict = strict or len(a.nodes) > 1
+        made = [other for slot in _within(a) for other in slot.nodes]
+        at = min(position.get(other._order, -1) for other in made)
+        strict = strict or len(made) > 1
         fits = a is not b and (b.shape, b.dtype) == (a.shape, a.dtype) and not b.protected and b.state is None
         if not fits or (a.parent is not None and b.parent is not None) or (a.children and b.children):
             return False

@@ -14,7 +14,7 @@ from .derive import Derived, Part
 from .gates import halved
 from .letters import WIDTH, Letters
 from .lift import UFUNCS, Text, size_text
-from .plan import ONCE, Slot, root
+from .plan import ONCE, STEPS, Slot, root
 from .rules import slice_of
 from .trace import reachable
 
@@ -106,7 +106,9 @@ class Writer(Letters):
         lines = [f"def forward({', '.join([*inputs, *first, *self.forward_weights])}):"]
         lines += [f"    {part.name}s[0] = {part.name}_0" for part in d.parts]
         available = set(self.once)
-        before = self._inputs_of(plan.forward_loop)
+        inside = {node._order for node in plan.forward_loop}
+        apart = [part.new for part in d.parts if plan.level[part.new._order] == STEPS and part.new._order not in inside]
+        before = [*self._inputs_of(plan.forward_loop), *apart]
         lines += _titled("    # before the loop, for all steps at once", self._lifted(before, available))
         loop, self.forward_views = self._loop(plan.forward_loop, "steps")
         lines += _titled("    # the loop over time", loop)
@@ -129,7 +131,7 @@ class Writer(Letters):
         inputs = [self.names[leaf._order] for leaf in d.inputs]
         lines = [f"def backward({', '.join([*arguments, *inputs, *self._parameters()])}):"]
         available = set(self.known)
-        before = self._inputs_of(plan.backward_loop)
+        before = self._inputs_of(plan.backward_loop, plan.back)
         lines += _titled(
             "    # what does not depend on the gradient that is carried back: for all steps at once", self._lifted(before, available)
         )
@@ -148,16 +150,15 @@ class Writer(Letters):
         assert part.carried is not None
         return self.names[part.carried._order]
 
-    def _inputs_of(self, loop: Sequence[Node]) -> list[Node]:
+    def _inputs_of(self, loop: Sequence[Node], ends: Sequence[Node] = ()) -> list[Node]:
         """What a loop takes that is no leaf and not made in it."""
         inside = {node._order for node in loop}
         found: dict[int, Node] = {}
-        for node in loop:
-            for x in node._inputs:
-                if isinstance(x, Node):
-                    source = self.plan.source(x) if self.plan.stacked(x) else x
-                    if source._op is not None and source._order not in inside:
-                        found[source._order] = source
+        for x in [*(x for node in loop for x in node._inputs), *ends]:
+            if isinstance(x, Node):
+                source = self.plan.source(x) if self.plan.stacked(x) else x
+                if source._op is not None and source._order not in inside:
+                    found[source._order] = source
         return [found[order] for order in sorted(found)]
 
     # ---- for all steps at once
@@ -233,12 +234,8 @@ class Writer(Letters):
             if self.plan.view_of(node) is None:
                 lines += self._line(node)
         back = steps == "back"
-        for part in self.derived.parts if back else []:
-            if part.carried is not None and part.back is not None:
-                if self.names.get(part.back._order) != self._carry(part):
-                    lines.append(f"{self._carry(part)}[...] = {self._step_name(part.back) or self.step.of(part.back)}")
-            elif part.carried is not None:
-                lines.append(f"{self._carry(part)}[...] = 0")
+        if back:
+            lines += self._handed_on()
         if not lines:
             return [], []
         used = _words("\n".join(line.split("  #")[0] for line in lines))
@@ -261,6 +258,19 @@ class Writer(Letters):
         else:
             head = "    for _ in range(T):"
         return [head, *(f"        {line}" for line in lines)], lasting
+
+    def _handed_on(self) -> list[str]:
+        """Gradients that were not made where the step before takes them from."""
+        pairs = []
+        for part in self.derived.parts:
+            if part.carried is not None and part.back is None:
+                pairs.append((self._carry(part), "0"))
+            elif part.carried is not None and part.back is not None and self.names.get(part.back._order) != self._carry(part):
+                pairs.append((self._carry(part), self._step_name(part.back) or self.step.of(part.back)))
+        if len(pairs) > 1:  # one may be made of what another overwrites
+            pairs = [(", ".join(f"{a}[...]" for a, _ in pairs), ", ".join(b if b == "0" else f"{b}.copy()" for _, b in pairs))]
+            return [f"{a} = {b}" for a, b in pairs]
+        return [f"{a}[...] = {b}" for a, b in pairs]
 
     def _given(self) -> list[Node]:
         return [part.given for part in self.derived.parts if part.given is not None]
