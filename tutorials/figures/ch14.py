@@ -7,6 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tinygrad_seq import Tensor, step, tanh
+from tutorials.figures.walk import Page, walk
+
 BLUE, RED, INK, GREY = "#2166ac", "#b2182b", "#222222", "#8c8c8c"
 
 
@@ -65,4 +68,24 @@ def beam() -> Figure:
     return figure
 
 
-FIGURES = {"14_encoder_decoder": encoder_decoder, "14_beam": beam}
+def walked() -> Page:
+    """Two steps that read, two that write, one number each, and the loss of both letters."""
+    numbers = {"W_x": 0.6, "W_h": 0.5, "U_y": -0.4, "U_h": 0.9}
+    W_x, W_h, U_y, U_h = (Tensor(number, requires_grad=True, name=name) for name, number in numbers.items())
+    h = Tensor(0.0, name="h")
+    for t, x in enumerate((1.0, -0.5)):
+        with step(t):
+            h = tanh(Tensor(x, name=f"x_{t}") * W_x + h * W_h)
+    names = {**dict(zip(numbers, (W_x, W_h, U_y, U_h), strict=True)), "context": h}
+    losses = []
+    for t, (read, wanted) in enumerate(((1.0, 0.5), (0.5, -0.5))):
+        with step(2 + t):
+            h = tanh(Tensor(read, name="sign" if t == 0 else "y_0") * U_y + h * U_h)
+            names[f"s_{t}"] = h
+            off = h - Tensor(wanted, name=f"wanted_{t}")
+            losses.append(off * off)
+    L = losses[0] + losses[1]
+    return walk(L, "An encoder and a decoder of one number: two steps that read, two that write", names | {"L": L})
+
+
+FIGURES = {"14_encoder_decoder": encoder_decoder, "14_beam": beam, "14_walk": walked}
