@@ -1,0 +1,10 @@
+import numpy as np
+
+
+def tempered(p, temperature):
+    q = (p / p.max()) ** (1 / temperature)
+    return q / q.sum()
+
+
+def draw(p, u):
+    return min(int(np.searchsorted(np.cumsum(p), u, side="right")), len(p) - 1)
