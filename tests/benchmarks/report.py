@@ -118,6 +118,7 @@ def write(found: dict[str, Any], folder: Path) -> None:
 def _plot(found: dict[str, Any], path: Path) -> None:
     """A panel for each workload, a dot for each engine: its time as a multiple of the reference's."""
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     workloads = found["workloads"]
     columns = min(4, len(workloads))
@@ -136,14 +137,17 @@ def _plot(found: dict[str, Any], path: Path) -> None:
                 colour = colours.get(engine.replace(",", " ").split()[0], "#777777")
                 axis.plot([1, value], [i, i], color=colour, linewidth=1, alpha=0.5)
                 axis.plot(value, i, "o", color=colour, markersize=5)
-                axis.annotate(
-                    f"{value:.2g}", (value, i), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7, color="#333333"
-                )
+                text, side = f"{value:.0f}" if value >= 10 else f"{value:.2g}", -1 if value < 1 else 1
+                where = {"xytext": (6 * side, 0), "textcoords": "offset points", "va": "center", "ha": "left" if side > 0 else "right"}
+                axis.annotate(text, (value, i), **where, fontsize=7, color="#333333")
         base = base_of(w["engines"])
         axis.axvline(1, color="#999999", linewidth=0.8)
         axis.set_xscale("log")
         low, high = axis.get_xlim()
-        axis.set_xlim(low, high * 2)
+        axis.set_xlim(low / 2.2, high * 2)
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1,) if high > 50 else (1, 2, 5)))
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_title(f"{name}  {w['title']}", fontsize=8, loc="left")
         axis.set_xlabel(f"times {base}", fontsize=7)
         axis.tick_params(labelsize=7, length=2)
