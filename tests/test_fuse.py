@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from models.stacked import Stacked
 from tinygrad_seq import Tensor, concat, grad, no_grad, sigmoid, tanh, where
 from tinygrad_seq.check import check_gradients
 from tinygrad_seq.fuse import CannotFuse
+from tinygrad_seq.nn import Module
 
 T, N, C, H = 5, 3, 4, 3
 CELLS: dict[str, Any] = {
@@ -608,3 +611,19 @@ def test_arguments_that_do_not_fit_are_refused(call: Any, message: str) -> None:
     unroll(cell, np.zeros((T, N), int), fused=True)
     with pytest.raises(ValueError, match=message):
         call(cell)
+
+
+def test_a_model_that_ran_fused_is_freed_with_its_programs() -> None:
+    class Reader(Module):
+        def __init__(self) -> None:
+            self.cell = LSTMCell(3, 4, rng=np.random.default_rng(0))
+
+        def forward(self, xs: Any) -> Any:
+            return unroll(self.cell, xs, fused=True).last
+
+    reader = Reader()
+    reader(np.ones((5, 2, 3), np.float32)).sum().backward()
+    seen = weakref.ref(reader), weakref.ref(reader.cell)
+    del reader
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]

@@ -208,7 +208,6 @@ class Trace:
 def trace(step: Callable[..., Any], module: Module, inputs: list[Tensor], state: Any, wanted: list[bool]) -> tuple[Trace, Any]:
     """Run step(module, inputs, state) once on symbols; gives the trace, and the new state, of symbols."""
     found = Trace()
-    found.inputs = [symbol(x._data, want, name) for x, want, name in zip(inputs, wanted, INPUTS, strict=False)]
     parts = flat(state)
     found.parameters = []
 
@@ -218,8 +217,9 @@ def trace(step: Callable[..., Any], module: Module, inputs: list[Tensor], state:
         return made
 
     before = _now.place, _now.recording
-    _now.place, _now.recording = None, True
+    _now.place, _now.recording = None, True  # a program that knew the scope around it would keep that model alive
     try:
+        found.inputs = [symbol(x._data, want, name) for x, want, name in zip(inputs, wanted, INPUTS, strict=False)]
         copy = twin(module, {}, leaf)
         needs = any(wanted) or any(made._requires_grad for made, _ in found.parameters) or any(part._requires_grad for _, part in parts)
         found.state = [symbol(part._data, needs, name) for name, part in parts]
