@@ -237,7 +237,7 @@ def comparison_parser() -> argparse.ArgumentParser:
     """The options of the comparison; what is learned in a run stands as for `train`."""
     parser = argparse.ArgumentParser(
         prog="python -m models.long_memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The default comparison takes about seven minutes of one core, measured beside other work.  Ctrl-C stops after the update "
+        epilog="The default comparison takes about four minutes of one core.  Ctrl-C stops after the update "
         "at hand; --resume goes on from there.  `python -m models.long_memory train --help` tells of a single run.",
     )  # fmt: skip
     integer, real, learning = positive(int), positive(float), LongMemory.defaults

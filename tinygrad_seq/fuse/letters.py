@@ -117,7 +117,8 @@ class Letters:
         if node._op is halved:
             views = [n for n in self.plan.nodes if self.plan.view_of(n) is not None and self.plan.source(n) is node and n.name]
             gates = [n.name for n in views if (cut := slice_of(n._settings["index"], node._data.shape)) and self._sigma(node, cut[1])]
-            return f"{', '.join(map(str, gates or [node.name]))}: sigmoid(z) = (1 + tanh(z / 2)) / 2"
+            names = ", ".join(filter(None, gates or [node.name]))
+            return f"{names}: sigmoid(z) = (1 + tanh(z / 2)) / 2".removeprefix(": ")
         if not node.name:
             return ""
         carried = {leaf._order for leaf in self.derived.carried}

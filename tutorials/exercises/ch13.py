@@ -145,7 +145,7 @@ EXERCISES = (
             Property(
                 "it is what each direction holds when it has read all of its sequence",
                 _last,
-                "At which step of the text does the forward network end, and at which the backward one? (Padding holds NaN here.)",
+                "At which step of the text does the forward network end, and at which the backward one? Padding holds NaN here.",
                 _RUN,
             ),
         ),
