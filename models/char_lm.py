@@ -218,7 +218,7 @@ class Training(Experiment):
     name = "char_lm"
     measure = "bits per character"
     time = "about three minutes on two cores"
-    defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 4100, "lr": 8e-3}
+    defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 6000, "lr": 8e-3}
     changeable = (*Experiment.changeable, "text", "temperature", "prompt", "characters")
 
     @classmethod

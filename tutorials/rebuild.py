@@ -5,7 +5,6 @@ What a chapter shows of a module is appended to it in the order of the book; a m
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,12 +46,17 @@ def assembled(path: str, found: Iterable[Block]) -> str:
 
 
 def _joined(parts: list[tuple[Piece, str]]) -> str:
-    """The parts of one definition, in the order of the module, with the blank line that a page leaves out between two."""
-    parts = sorted(parts, key=lambda part: part[0].first)
-    text = parts[0][1]
-    for (before, _), (piece, part) in itertools.pairwise(parts):
-        text += "\n" * (1 + max(0, piece.first - before.end)) + part
-    return text
+    """The parts of one definition, in the order of the module, with the blank line that a page leaves out between two.
+
+    A line that stands in two parts, as chapters that cut a function differently show it twice, counts once.
+    """
+    lines: list[str] = []
+    end = min(piece.first for piece, _ in parts)
+    for piece, part in sorted(parts, key=lambda part: (part[0].first, -part[0].end)):
+        lines += [""] * (piece.first - end)
+        lines += part.splitlines()[max(0, end - piece.first) :]
+        end = max(end, piece.end)
+    return "\n".join(lines)
 
 
 def _split(block: Block) -> list[tuple[Piece, str]]:

@@ -7,6 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tinygrad_seq import Tensor, scope, sigmoid, tanh
+from tinygrad_seq import step as step_
+from tutorials.figures.walk import Page, walk
+
 BLUE, RED, INK, GREY = "#2166ac", "#b2182b", "#222222", "#777777"
 
 
@@ -73,4 +77,25 @@ def step() -> Figure:
     return figure
 
 
-FIGURES = {"10_step": step}
+def walked() -> Page:
+    """Two steps of an LSTM of one number; the gates look at the input alone, to keep the page small."""
+    weights = {
+        name: Tensor(number, requires_grad=True, name=name) for name, number in (("W_f", 2.0), ("W_i", 1.0), ("W_o", 0.7), ("W_c", 1.5))
+    }
+    h, c = Tensor(0.0, name="h"), Tensor(0.3, requires_grad=True, name="c")
+    names: dict[str, Tensor] = {}
+    for t, x in enumerate((0.9, 0.4)):
+        with step_(t):
+            read = Tensor(x, name=f"x_{t}")
+            gates = []
+            for name, function in (("f", sigmoid), ("i", sigmoid), ("c", tanh), ("o", sigmoid)):
+                with scope(name if name != "c" else "c̃"):
+                    gates.append(function(read * weights[f"W_{name}"]))
+            f, i, made, o = gates
+            c = f * c + i * made
+            h = o * tanh(c)
+            names |= {f"f_{t}": f, f"i_{t}": i, f"o_{t}": o, f"c~_{t}": made, f"c_{t}": c, f"h_{t}": h}
+    return walk(names["h_0"] + h, "Two steps of an LSTM of one number: along the road of c, and back", names)
+
+
+FIGURES = {"10_step": step, "10_walk": walked}
