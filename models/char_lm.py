@@ -1,6 +1,6 @@
 """A character-level language model: a recurrent network that learns to write the text it reads (exercise 11.1).
 
-    python -m models.char_lm                                   train, sample, and draw; about three minutes
+    python -m models.char_lm                                   train, sample, and draw; under three minutes
     python -m models.char_lm sample --checkpoint runs/char_lm  write text from a trained model
 
 The network reads one character at a time and says how likely each character is to come next,
@@ -217,7 +217,7 @@ class Training(Experiment):
 
     name = "char_lm"
     measure = "bits per character"
-    time = "about three minutes on two cores"
+    time = "under three minutes of one core"
     defaults: ClassVar[dict[str, Any]] = {"batch": 32, "steps": 6000, "lr": 8e-3}
     changeable = (*Experiment.changeable, "text", "temperature", "prompt", "characters")
 
