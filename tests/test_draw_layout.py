@@ -303,3 +303,9 @@ def test_any_program_can_be_drawn_in_any_way(outputs: list[Tensor], way: dict[st
     drawing = draw(outputs, **way)
     assert overlapping(drawing) == []
     assert lines_through_nodes(drawing) == []
+
+
+def test_outputs_without_a_gradient_are_drawn_beside_those_with_one() -> None:
+    x = Tensor(2.0, requires_grad=True)
+    drawing = draw([x * x, Tensor(1.0) + 1.0], show="gradient")
+    assert "‖∂L‖ 4" in drawing.source

@@ -380,5 +380,5 @@ def test_help_tells_the_time_of_the_default_run(argv: list[str], capsys: pytest.
     with pytest.raises(SystemExit):
         main(argv)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "takes about seven minutes of one core" in printed or "takes half a minute" in printed
+    assert "takes about four minutes of one core" in printed or "takes half a minute" in printed
     assert f"usage: {' '.join(['python -m models.long_memory', *argv[:-1]])} [-h]" in printed

@@ -23,9 +23,12 @@ CIVIDIS = (
 
 
 def gradient_norms(roots: Sequence[Node]) -> dict[int, float]:
-    """||dL/dx|| of each node x that L was made from, by its order; L is the sum of the roots, each of which must be a number."""
+    """||dL/dx|| of each node x that L was made from, by its order; L is the sum of the roots, each of which must be a number.
+
+    A root that no gradient flows to adds nothing; ValueError where that is all of them.
+    """
     totals: dict[int, Any] = {}
-    for root in roots:
+    for root in [root for root in roots if root._requires_grad] or roots:
         nodes = [node for node in reachable([root]) if node._requires_grad]
         for node, g in zip(nodes, grad(root, nodes), strict=True):
             totals[node._order] = totals[node._order] + g if node._order in totals else g
