@@ -46,12 +46,27 @@ pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
 
+# docutils sets no space between the name of a function and what it is of: logp.
+_FUNCTION = re.compile(r"(\\(?:log|tanh|exp|max|min)(?:[_^]\w)?) (?=[\w\\])(?!\\left)")
+
+
 def _math(self: Any, node: nodes.Element) -> None:
+    tex = _FUNCTION.sub(r"\1\\, ", node.astext())
     try:
-        self.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+        formula = tex2mathml(tex, as_block=node.tagname == "math_block")
+        self.body.append(f'<span class="whole">{formula}{node["then"]}</span>' if "then" in node else formula)
     except MathError as error:
         logging.getLogger(__name__).warning("%s in %s", error, node.astext(), location=node)
     raise nodes.SkipNode
+
+
+def _keep_what_ends_a_formula(_: Any, tree: nodes.document) -> None:
+    """A line must not begin with the comma after a formula, and browsers break lines there: the two become one."""
+    for formula in list(tree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and (end := re.match(r"[.,;:?!)]+|'s\b", after)):
+            formula["then"] = end[0]
+            formula.parent.replace(after, nodes.Text(after[end.end() :]))
 
 
 def _say_where_lines_are_from(_: Any, __: str, source: list[str]) -> None:
@@ -110,6 +125,7 @@ def _with_pages(app: Any, error: Exception | None) -> None:
 def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
     app.connect("build-finished", _with_pages)
+    app.connect("doctree-read", _keep_what_ends_a_formula)
     app.connect("source-read", _say_where_lines_are_from)
     app.connect("autodoc-process-docstring", _as_written)
     app.connect("autodoc-skip-member", _say_nothing_of_fields)
