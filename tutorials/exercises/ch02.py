@@ -88,7 +88,7 @@ def _smallest(answer: Answer) -> None:
     expect(a.requires_grad, "a has no gradient; make it with requires_grad=True")
     ops = _ops(y)
     expect(all(x._op.__name__ in ("add", "mul") for x in ops if x._op), "the graph has other ops than add and mul")
-    expect(len(ops) <= 4, f"the graph has {len(ops)} ops, expected at most 4")
+    expect(len(ops) <= 3, f"the graph has {len(ops)} ops, expected at most 3")
     right, wrong = float(grad(y, a)), nearest_first(y, a)
     expect(right != wrong, f"nearest_first(y, a) gave {wrong}, and that is dy/da")
 
@@ -157,7 +157,7 @@ EXERCISES = (
         ("smallest",),
         (
             Property(
-                "nearest_first is wrong on a graph of at most four ops",
+                "nearest_first is wrong on a graph of at most three ops",
                 _smallest,
                 "Which value should hand on late, though it is near to y? One that y uses at once, and that a long detour leads to.",
             ),
