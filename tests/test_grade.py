@@ -90,6 +90,12 @@ def test_the_input_shown_is_the_smallest() -> None:
     assert re.search(r"program = a = 1.0; b = a . a\n", verdict.text), verdict.text
 
 
+def test_an_answer_that_fails_in_two_ways_is_told_of_one_by_the_names_of_the_exercise() -> None:
+    verdict = judge(find("3.2"), (SOLUTIONS / "wrong" / "3.2-no-axis-back.py").read_text())
+    assert re.search(r"    g = np.array\(.*\)\n    shape = .*\n    axis = ", verdict.text), verdict.text
+    assert "ExceptionGroup" not in verdict.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -44,7 +44,8 @@ class Property:
 
     says: what holds, as a sentence; the first line of a failure.
     holds(answer, **given): raises Wrong, by `expect` or `close`, or any other error, where it does not.
-    given: what to draw, by name: Hypothesis strategies.  Nothing, for a property that is judged once.
+    given: what to draw, by name: Hypothesis strategies.  "g, shape" stands for two names and a strategy that draws pairs.  Nothing, for a
+        property that is judged once.
     hint: what to think about; it does not give the answer away.
     """
 
@@ -121,14 +122,14 @@ def _first_fault(held: Property, answer: Answer, examples: int, file: str, shrin
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, verbosity=Verbosity.quiet, print_blob=False,
-        phases=[Phase.generate, *([Phase.shrink] if shrink else [])], suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False, phases=[Phase.generate, *([Phase.shrink] if shrink else [])], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.fixed_dictionaries(held.given))
     def trial(drawn: Given) -> None:
         last.clear()
-        last.update(drawn)
+        last.update(_by_name(drawn))
         with contextlib.redirect_stdout(io.StringIO()):
-            held.holds(answer, **drawn)
+            held.holds(answer, **last)
 
     try:
         if held.given:
@@ -141,6 +142,14 @@ def _first_fault(held: Property, answer: Answer, examples: int, file: str, shrin
     except (Exception, SystemExit) as error:
         return "\n".join([*_inputs(last), *(f"    {line}" for line in _where(error, file).splitlines())])
     return ""
+
+
+def _by_name(drawn: Given) -> Given:
+    found: Given = {}
+    for names, value in drawn.items():
+        several = names.split(", ")
+        found |= dict(zip(several, value, strict=True)) if len(several) > 1 else {names: value}
+    return found
 
 
 def _inputs(drawn: Given) -> list[str]:

@@ -60,37 +60,33 @@ def tables(draw: Any) -> tuple[Array, Array, Array]:
     return draw(array((n, m))), draw(array((n, 1))), draw(array((m,)))
 
 
-def _summed_back(answer: Answer, drawn: tuple[Array, tuple[int, ...]]) -> None:
-    g, shape = drawn
+def _summed_back(answer: Answer, g: Array, shape: tuple[int, ...]) -> None:
     found = answer.summed_back(g.copy(), shape)
     b = Tensor(np.zeros(shape), requires_grad=True)
     close(found, grad(b + np.zeros(g.shape), b, gradient=g), "summed_back(g, shape)")
 
 
-def _pairing(answer: Answer, drawn: tuple[Array, tuple[int, ...]], seed: int) -> None:
-    g, shape = drawn
+def _pairing(answer: Answer, g: Array, shape: tuple[int, ...], seed: int) -> None:
     b = np.random.default_rng(seed).integers(-9, 9, shape).astype(float)
     left, right = np.sum(np.broadcast_to(b, g.shape) * g), np.sum(b * answer.summed_back(g.copy(), shape))
     expect(bool(np.isclose(left, right)), f"with b = {b.tolist()}, <stretched b, g> = {left} and <b, summed back g> = {right}")
 
 
-def _mirror(answer: Answer, drawn: tuple[Array, tuple[int, ...], Any]) -> None:
-    g, shape, axis = drawn
+def _mirror(answer: Answer, g: Array, shape: tuple[int, ...], axis: Any) -> None:
     x = Tensor(np.zeros(shape), requires_grad=True)
     close(answer.mirror(g.copy(), shape, axis), grad(x.sum(axis=axis), x, gradient=g), "mirror(g, shape, axis)")
 
 
-def _by_hand(answer: Answer, drawn: tuple[Array, Array, Array]) -> None:
-    w, *arrays = drawn
-    a, b = (Tensor(x, requires_grad=True) for x in arrays)
-    found = answer.by_hand(w.copy(), *[x.copy() for x in arrays])
+def _by_hand(answer: Answer, w: Array, a: Array, b: Array) -> None:
+    found = answer.by_hand(w.copy(), a.copy(), b.copy())
     expect(isinstance(found, (tuple, list)) and len(found) == 2, f"by_hand gave {found!r}, expected two arrays")
-    for name, given, right in zip("ab", found, grad((w * (a - b) ** 2).sum(), [a, b]), strict=True):
+    tensors = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    loss = (w * (tensors[0] - tensors[1]) ** 2).sum()
+    for name, given, right in zip("ab", found, grad(loss, tensors), strict=True):
         close(given, right, f"the gradient with respect to {name}")
 
 
-def _rule_of_b(answer: Answer, drawn: tuple[Array, Array, Array]) -> None:
-    g, a, b = drawn
+def _rule_of_b(answer: Answer, g: Array, a: Array, b: Array) -> None:
     x = Tensor(b, requires_grad=True)
     close(answer.rule_of_b(g.copy(), a.copy(), b.copy()), grad(a * x, x, gradient=g), "rule_of_b(g, a, b)")
 
@@ -105,13 +101,13 @@ EXERCISES = (
                 "the result is the sum over the axes that were stretched",
                 _summed_back,
                 "An axis was stretched where it is missing in shape, and where shape has a 1. Mind an axis that had size 1 and still has.",
-                {"drawn": gradients()},
+                {"g, shape": gradients()},
             ),
             Property(
                 "<stretched b, g> = <b, summed back g>",
                 _pairing,
                 "The sum of all products is the same on both sides.",
-                {"drawn": gradients(), "seed": st.integers(0, 9)},
+                {"g, shape": gradients(), "seed": st.integers(0, 9)},
             ),
         ),
     ),
@@ -124,7 +120,7 @@ EXERCISES = (
                 "each element that was summed gets the gradient of its sum",
                 _mirror,
                 "Put the axes that the sum took away back with size 1, then stretch.",
-                {"drawn": sums()},
+                {"g, shape, axis": sums()},
             ),
         ),
     ),
@@ -137,7 +133,7 @@ EXERCISES = (
                 "both gradients are right",
                 _by_hand,
                 "First the gradient of each element with respect to a - b. Over which axis was each of a and b stretched? Mind n = 1.",
-                {"drawn": tables()},
+                {"w, a, b": tables()},
             ),
         ),
     ),
@@ -150,7 +146,7 @@ EXERCISES = (
                 "the result is the gradient of b, in b's shape",
                 _rule_of_b,
                 "What does the wrong rule do with the contributions of the uses of one element? And which shape does it give?",
-                {"drawn": pairs()},
+                {"g, a, b": pairs()},
             ),
         ),
     ),

@@ -61,8 +61,7 @@ def picks(draw: Any) -> tuple[Array, Array, tuple[int, ...]]:
     return draw(array((len(index), *shape[1:]))), index, shape
 
 
-def _picked(answer: Answer, drawn: tuple[Array, Array, tuple[int, ...]]) -> None:
-    g, index, shape = drawn
+def _picked(answer: Answer, g: Array, index: Array, shape: tuple[int, ...]) -> None:
     x = Tensor(np.zeros(shape), requires_grad=True)
     close(answer.picked_rule(g.copy(), index.copy(), shape), grad(x[index], x, gradient=g), "picked_rule(g, index, shape)")
 
@@ -122,13 +121,13 @@ EXERCISES = (
                 "the result is the gradient of x",
                 _picked,
                 "NumPy's += with an index array writes to each place once. np.add has a method that does not.",
-                {"drawn": picks()},
+                {"g, index, shape": picks()},
             ),
         ),
     ),
     Exercise(
         "4.4",
-        "slope(y): by the output alone",
+        "slope(y): from the output alone",
         ("slope",),
         (
             Property(

@@ -23,8 +23,7 @@ def products(draw: Any) -> tuple[Array, Array, Array]:
     return draw(array(np.shape(np.zeros(a) @ np.zeros(b)))), draw(array(a)), draw(array(b))
 
 
-def _matmul_rules(answer: Answer, drawn: tuple[Array, Array, Array]) -> None:
-    g, a, b = drawn
+def _matmul_rules(answer: Answer, g: Array, a: Array, b: Array) -> None:
     tensors = [Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)]
     found = answer.matmul_rules(g.copy(), a.copy(), b.copy())
     expect(isinstance(found, (tuple, list)) and len(found) == 2, f"matmul_rules gave {found!r}, expected two arrays")
@@ -85,15 +84,15 @@ class _Counted(np.ndarray[Any, Any]):
         return result.view(_Counted) if isinstance(result, np.ndarray) else result
 
 
-def _gradient_of_W(answer: Answer, drawn: list[tuple[Array, Array]]) -> None:
-    right = sum(a.T @ g for a, g in drawn)
-    close(np.asarray(answer.gradient_of_W([(a.copy(), g.copy()) for a, g in drawn])), right, "gradient_of_W(uses)")
+def _gradient_of_W(answer: Answer, uses: list[tuple[Array, Array]]) -> None:
+    right = sum(a.T @ g for a, g in uses)
+    close(np.asarray(answer.gradient_of_W([(a.copy(), g.copy()) for a, g in uses])), right, "gradient_of_W(uses)")
 
 
-def _one_product(answer: Answer, drawn: list[tuple[Array, Array]]) -> None:
+def _one_product(answer: Answer, uses: list[tuple[Array, Array]]) -> None:
     _Counted.products = 0
-    answer.gradient_of_W([(a.view(_Counted), g.view(_Counted)) for a, g in drawn])
-    expect(_Counted.products == 1, f"{len(drawn)} uses took {_Counted.products} products (with @), expected one")
+    answer.gradient_of_W([(a.view(_Counted), g.view(_Counted)) for a, g in uses])
+    expect(_Counted.products == 1, f"{len(uses)} uses took {_Counted.products} products (with @), expected one")
 
 
 def _train(answer: Answer, start: float, steps: int, held: float | None) -> None:
@@ -115,7 +114,7 @@ EXERCISES = (
                 "both gradients are right, for matrices and for vectors",
                 _matmul_rules,
                 "Give a vector the axis that it lacks: a row for a, a column for b; and g what it would have then.",
-                {"drawn": products()},
+                {"g, a, b": products()},
             ),
         ),
     ),
@@ -142,9 +141,9 @@ EXERCISES = (
                 "the result is the sum over the uses",
                 _gradient_of_W,
                 "The sum over n in x.T @ g does not mind which use a row belongs to.",
-                {"drawn": uses()},
+                {"uses": uses()},
             ),
-            Property("it takes one product", _one_product, "Put the rows of all uses below each other first.", {"drawn": uses()}),
+            Property("it takes one product", _one_product, "Put the rows of all uses below each other first.", {"uses": uses()}),
         ),
         examples=20,
     ),
