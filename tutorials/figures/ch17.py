@@ -7,9 +7,11 @@ from tinygrad_seq.draw import Drawing, draw
 
 
 def second() -> Drawing:
+    """A tanh, its slope, and the slope of the slope."""
     x = Tensor(0.5, requires_grad=True, name="x")
     slope = grad(tanh(x), x, create_graph=True)
-    return draw(grad(slope, x, create_graph=True), legend=False)
+    again = grad(slope, x, create_graph=True)
+    return draw([slope, again], names={"slope": slope, "second": again}, legend=False)
 
 
 FIGURES = {"17_second": second}
