@@ -72,11 +72,12 @@ def walked() -> Page:
     """Two steps that read, two that write, one number each, and the loss of both letters."""
     numbers = {"W_x": 0.6, "W_h": 0.5, "U_y": -0.4, "U_h": 0.9}
     W_x, W_h, U_y, U_h = (Tensor(number, requires_grad=True, name=name) for name, number in numbers.items())
-    h = Tensor(0.0, name="h")
+    h, read_so_far = Tensor(0.0, name="h"), {}
     for t, x in enumerate((1.0, -0.5)):
         with step(t):
             h = tanh(Tensor(x, name=f"x_{t}") * W_x + h * W_h)
-    names = {**dict(zip(numbers, (W_x, W_h, U_y, U_h), strict=True)), "context": h}
+            read_so_far[("h_0", "context")[t]] = h
+    names = {**dict(zip(numbers, (W_x, W_h, U_y, U_h), strict=True)), **read_so_far}
     losses = []
     for t, (read, wanted) in enumerate(((1.0, 0.5), (0.5, -0.5))):
         with step(2 + t):

@@ -16,6 +16,7 @@ from tinygrad_seq.draw import Drawing, draw
 from tinygrad_seq.record import fitted
 
 TEMPLATE = Path(__file__).with_suffix(".html")
+LONGEST = 40  # letters of a formula that stands for a name
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def _history(y: Any) -> list[Any]:
 
 
 def _formula(node: Any, words: dict[int, str]) -> str:
-    """What to call a node that nobody named: h_0 @ W_h, where that is short, else its op."""
+    """What to call a node that nobody named: h_0 @ W_h, or (x * W_x) + (h * W_h), where that is short, else its op."""
     if not node._op:
         return "input"
     sign = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}.get(node._op.__name__)
     operands = [words[x._order] if isinstance(x, Tensor) else _short(x) for x in node._inputs]
-    short = sign and all(" " not in operand for operand in operands)
-    return f" {sign} ".join(operands) if short else node._op.__name__
+    formula = f" {sign} ".join(f"({operand})" if " " in operand else operand for operand in operands)
+    return formula if sign and len(formula) <= LONGEST else node._op.__name__
 
 
 def _forward(node: Any, ids: dict[int, str], words: dict[int, str]) -> dict[str, Any]:
