@@ -4,7 +4,9 @@
 
 A loss at the last step only; how much of its gradient is left at the state of each step before?  The chain rule says
 
-    dL/dh_k = dL/dh_T · Π_(i=k+1..T) dh_i/dh_(i-1),   dh_i/dh_(i-1) = W_hᵀ diag(tanh'(z_i)).
+    dL/dh_k = dL/dh_T · Π_(i=k+1..T) dh_i/dh_(i-1),   dh_i/dh_(i-1) = diag(tanh'(z_i)) W_hᵀ,
+
+with gradients as rows and the factor of i = T first.
 
 The textbook goes on: eigenvalues of W_h below 1 make it vanish, above 1 explode.  That is imprecise.  With γ = max tanh' = 1 and σ the
 largest *singular* value of W_h, ||dL/dh_k|| <= (γσ)^(T-k) ||dL/dh_T||: σ < 1/γ is sufficient for vanishing, and σ > 1/γ is necessary

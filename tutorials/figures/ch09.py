@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from models.gru import GRUCell
+from models.lstm import LSTMCell
+from models.rnn import RNNCell
+from models.vanishing import gradient_norms
 from tinygrad_seq.record import Array
 
-BLUE, RED, INK, GREY = "#2166ac", "#b2182b", "#222222", "#777777"
+BLUE, RED, GREEN, INK, GREY = "#2166ac", "#b2182b", "#1b7837", "#222222", "#777777"
 STEPS = 50
 
 
@@ -52,4 +56,33 @@ def eigenvalues() -> Figure:
     return figure
 
 
-FIGURES = {"09_eigenvalues": eigenvalues}
+def cells() -> Figure:
+    """Three cells as they begin: the gradient of a loss at the end, over five seeds, and its median."""
+    T, seeds = 60, range(5)
+    curves = (
+        (RNNCell, "h", RED, "-", "RNN, at h", (23, 1e-12)),
+        (GRUCell, "h", GREEN, "-", "GRU, at h", (47, 4e-9)),
+        (LSTMCell, "h", BLUE, "-", "LSTM, at h", (46, 1.5e-7)),
+        (LSTMCell, "c", BLUE, "--", "LSTM, at c", (40, 2e-2)),
+    )
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot()
+    back = np.arange(T - 1, -1, -1)
+    for kind, part, colour, line, words, where in curves:
+        left = []
+        for seed in seeds:
+            cell = kind(6, 32, rng=np.random.default_rng(seed), dtype=np.float64)
+            found = gradient_norms(cell, np.random.default_rng(seed + 1).integers(0, 6, (T, 1)), seed=seed)
+            left.append(found[part] / found["h"][-1])
+        axes.semilogy(back, np.median(left, axis=0), line, color=colour, linewidth=1.6)
+        axes.fill_between(back, np.min(left, axis=0), np.max(left, axis=0), color=colour, alpha=0.12, linewidth=0)
+        axes.text(where[0], where[1], words, color=colour, fontsize=10.5, va="center")
+    axes.axhline(1, color=GREY, linewidth=0.7)
+    axes.set(xlim=(0, T), ylim=(1e-20, 1e2))
+    axes.set_xlabel("steps back", fontsize=11)
+    axes.set_ylabel("what is left of the gradient", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+FIGURES = {"09_eigenvalues": eigenvalues, "09_cells": cells}
