@@ -17,7 +17,7 @@ def table() -> Figure:
     cell = RNNCell(4, 32, rng=rng, dtype=np.float64)
     run = unroll(cell, rng.standard_normal((24, 1, 4)))
     losses = (run.outputs * rng.standard_normal(run.outputs.shape)).sum(axis=(1, 2))
-    figure = Figure(figsize=(6, 4.6), layout="constrained")
+    figure = Figure(figsize=(5, 3.9), layout="constrained")
     heat_maps(figure, {"": loss_table(losses, run, keep=False)["h"]}, decades=5)
     return figure
 

@@ -36,12 +36,12 @@ def eigenvalues() -> Figure:
     grown = lengths(one[::-1], np.array([[0.9, 5.0], [0.0, 0.9]]), np.ones(2))
     doubled = lengths(one, np.array([[4.0, -4.0], [4.0, -4.0]]), np.array([1.0, 0.5]))
     curves = (
-        (small / small[0], BLUE, "largest singular value 0.95", (14, 1e-9)),
+        (small / small[0], BLUE, "largest singular value 0.95", (21, 4e-3)),
         (grown, INK, "eigenvalues 0.9 and 0.9", (29, 2e3)),
-        (doubled, RED, "eigenvalues 0 and 0,\none unit half saturated", (3, 1e9)),
+        (doubled, RED, "eigenvalues 0 and 0,\none unit half saturated", (2, 1e11)),
         (lengths(one, 1.5 * np.eye(2), 1 - saturated**2), RED, "eigenvalues 1.5 and 1.5,\nboth saturated", (12.5, 3e-14)),
     )
-    figure = Figure(figsize=(7, 4))
+    figure = Figure(figsize=(5.6, 3.7))
     axes = figure.add_subplot()
     for values, colour, words, where in curves:
         axes.semilogy(values, color=colour, linewidth=1.6, linestyle="--" if words.startswith("eigenvalues 1.5") else "-")
@@ -65,7 +65,7 @@ def cells() -> Figure:
         (LSTMCell, "h", BLUE, "-", "LSTM, at h", (46, 1.5e-7)),
         (LSTMCell, "c", BLUE, "--", "LSTM, at c", (40, 2e-2)),
     )
-    figure = Figure(figsize=(7, 4))
+    figure = Figure(figsize=(5.6, 3.7))
     axes = figure.add_subplot()
     back = np.arange(T - 1, -1, -1)
     for kind, part, colour, line, words, where in curves:

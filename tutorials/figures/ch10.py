@@ -15,8 +15,8 @@ BLUE, RED, INK, GREY = "#2166ac", "#b2182b", "#222222", "#777777"
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Any]:
-    """An empty page, a unit of which is 0.7 inches."""
-    figure = Figure(figsize=(0.7 * width, 0.7 * height))
+    """An empty page, a unit of which is 0.6 inches, so that its words can be read on a phone as well."""
+    figure = Figure(figsize=(0.6 * width, 0.6 * height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.axis("off")
@@ -35,13 +35,13 @@ def arrow(axes: Any, *points: tuple[float, float], colour: str = INK, width: flo
 def box(axes: Any, x: float, y: float, words: str, colour: str = INK) -> None:
     """A function, in a rounded box."""
     style = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour, "linewidth": 1.3}
-    axes.text(x, y, words, ha="center", va="center", fontsize=11, color=colour, bbox=style, zorder=3)
+    axes.text(x, y, words, ha="center", va="center", fontsize=12.5, color=colour, bbox=style, zorder=3)
 
 
 def knot(axes: Any, x: float, y: float, sign: str, colour: str = INK) -> None:
     """A product or a sum, in a circle."""
-    axes.plot(x, y, "o", markersize=19, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.5, zorder=2)
-    axes.text(x, y, sign, ha="center", va="center_baseline", fontsize=13, color=colour, zorder=3)
+    axes.plot(x, y, "o", markersize=20, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.5, zorder=2)
+    axes.text(x, y, sign, ha="center", va="center_baseline", fontsize=14.5, color=colour, zorder=3)
 
 
 def step() -> Figure:
@@ -73,7 +73,7 @@ def step() -> Figure:
         (6.1, 4.15, r"$i_t \odot \tilde{c}_t$", INK), (6.9, 2.55, "$o_t$", INK),
     )  # fmt: skip
     for x, y, words, colour in labels:
-        axes.text(x, y, words, ha="center", va="center", fontsize=13, color=colour)
+        axes.text(x, y, words, ha="center", va="center", fontsize=15, color=colour)
     return figure
 
 

@@ -44,11 +44,11 @@ def step() -> Figure:
     labels = (
         (0.6, road, "$h_{t-1}$", BLUE), (9.5, road, "$h_t$", BLUE), (2.5, 0.25, "$x_t$", INK), (6.3, 0.25, "$x_t$", INK),
         (2.7, 2.5, "$r_t$", INK),
-        (4.85, 4.15, "$1 - z_t$", INK), (7.9, 2.6, "$z_t$", INK), (6.9, 3.5, r"$\tilde{h}_t$", INK),
+        (5.05, 4.15, "$1 - z_t$", INK), (8.0, 2.6, "$z_t$", INK), (6.9, 3.5, r"$\tilde{h}_t$", INK),
         (8.35, 4.1, r"$z_t \odot \tilde{h}_t$", INK),
     )  # fmt: skip
     for x, y, words, colour in labels:
-        axes.text(x, y, words, ha="center", va="center", fontsize=13, color=colour)
+        axes.text(x, y, words, ha="center", va="center", fontsize=15, color=colour)
     return figure
 
 

@@ -11,10 +11,10 @@ TEXTS = ([1, 2], [4, 3, 2, 1, 4, 3], [2], [3, 1, 4])
 
 def packed() -> Figure:
     """The chapter's four texts as they came and longest first."""
-    figure = Figure(figsize=(7, 2.9), layout="constrained")
+    figure = Figure(figsize=(4.4, 5), layout="constrained")
     T = max(map(len, TEXTS))
     orders = (("padded", list(range(len(TEXTS)))), ("packed, longest first", sorted(range(len(TEXTS)), key=lambda n: -len(TEXTS[n]))))
-    for axes, (name, order) in zip(figure.subplots(1, 2), orders, strict=True):
+    for axes, (name, order) in zip(figure.subplots(2, 1), orders, strict=True):
         for row, n in enumerate(order):
             axes.text(-0.25, row + 0.5, f"text {n}", ha="right", va="center", fontsize=10, color=INK)
             for t in range(T):
