@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from models.task import Problem
 from tutorials.chapter import FOLDER, ROOT, chapters, number
-from tutorials.exercise import Exercise, Property, expect, judge
+from tutorials.exercise import Answer, Exercise, Property, close, expect, judge
 from tutorials.grade import exercises, find, graded, main
 
 SOLUTIONS = FOLDER / "solutions"
@@ -94,6 +96,27 @@ def test_an_answer_that_fails_in_two_ways_is_told_of_one_by_the_names_of_the_exe
     verdict = judge(find("3.2"), (SOLUTIONS / "wrong" / "3.2-no-axis-back.py").read_text())
     assert re.search(r"    g = np.array\(.*\)\n    shape = .*\n    axis = ", verdict.text), verdict.text
     assert "ExceptionGroup" not in verdict.text
+
+
+def test_arrays_made_from_a_seed_are_shown_as_the_answer_got_them() -> None:
+    def holds(answer: Answer, seed: int) -> None:
+        x, many = np.full((2, 1), float(seed)), np.zeros(1000)
+        close(answer.double(x, [x], many, holds), np.full((2, 1), 2.0 * seed), "double(x)")
+
+    held = Property("it is twice x", holds, "Add x to itself.", {"seed": st.integers(1, 9)})
+    verdict = judge(Exercise("0.3", "double(x)", ("double",), (held,)), "def double(x, *others):\n    x += 2\n    return x")
+    wanted = """\
+  the smallest input found:
+    x = np.array([[1.],
+                  [1.]])
+    argument 2 = [np.array([[1.],
+                            [1.]])]
+    double(x) is np.array([[3.],
+                           [3.]])
+    expected     np.array([[2.],
+                           [2.]])
+"""
+    assert wanted in verdict.text, verdict.text
 
 
 @pytest.mark.parametrize(

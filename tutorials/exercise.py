@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import inspect
 import io
 import linecache
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +19,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
 Given = dict[str, Any]
+SHOWN = 60  # numbers of an array; a larger one tells a reader nothing
 
 
 class Wrong(Exception):
@@ -29,13 +34,41 @@ def expect(holds: bool, otherwise: str) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an answer defines, and what it printed: `answer.shape_of(x)` calls its function of that name."""
+    """What an answer defines, and what it printed: `answer.shape_of(x)` calls its function of that name.
+
+    called: the arguments of the last such call, by name, as they were before it, without those that are too large to be shown.
+    """
 
     names: dict[str, Any]
     printed: str = ""
+    called: Given = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
-        return self.names[name]
+        value = self.names[name]
+        if not isinstance(value, types.FunctionType) or value.__dict__:  # an op, which is more than a function
+            return value
+
+        @functools.wraps(value)
+        def call(*args: Any, **settings: Any) -> Any:
+            self.called.clear()
+            self.called.update(_shown(value, args))
+            return value(*args, **settings)
+
+        return call
+
+
+def _shown(function: Callable[..., Any], args: Sequence[Any]) -> Given:
+    names = [name for name, p in inspect.signature(function).parameters.items() if p.kind is not p.VAR_POSITIONAL]
+    names += [f"argument {i + 1}" for i in range(len(names), len(args))]
+    return {name: copy.deepcopy(value) for name, value in zip(names, args, strict=False) if _numbers(value) <= SHOWN}
+
+
+def _numbers(value: Any) -> float:
+    """How many numbers there are in arrays, and lists of them; infinitely many in what is something else."""
+    if isinstance(value, (list, tuple)):
+        return sum(map(_numbers, value))
+    plain = type(value) is np.ndarray or isinstance(value, (int, float, np.generic))
+    return np.size(value) if plain else np.inf
 
 
 @dataclass(frozen=True)
@@ -138,9 +171,9 @@ def _first_fault(held: Property, answer: Answer, examples: int, file: str, shrin
             with contextlib.redirect_stdout(io.StringIO()):
                 held.holds(answer)
     except Wrong as error:
-        return "\n".join([*_inputs(last), *(f"    {line}" for line in str(error).splitlines())])
+        return "\n".join([*_inputs(last, answer.called), *(f"    {line}" for line in str(error).splitlines())])
     except (Exception, SystemExit) as error:
-        return "\n".join([*_inputs(last), *(f"    {line}" for line in _where(error, file).splitlines())])
+        return "\n".join([*_inputs(last, answer.called), *(f"    {line}" for line in _where(error, file).splitlines())])
     return ""
 
 
@@ -152,16 +185,23 @@ def _by_name(drawn: Given) -> Given:
     return found
 
 
-def _inputs(drawn: Given) -> list[str]:
+def _inputs(drawn: Given, called: Given) -> list[str]:
+    """What was drawn; where arrays were made from a seed, the arrays that the answer was called with."""
     if not drawn:
         return []
-    return ["  the smallest input found:", *(f"    {name} = {written(value)}" for name, value in drawn.items())]
+    told = {**{name: value for name, value in drawn.items() if name != "seed"}, **called} if "seed" in drawn and called else drawn
+    lines = [line for name, value in told.items() for line in f"{name} = {written(value, len(name) + 3)}".splitlines()]
+    return ["  the smallest input found:", *(f"    {line}" for line in lines)]
 
 
-def written(value: Any) -> str:
-    """A value as one would type it."""
+def written(value: Any, column: int = 0) -> str:
+    """A value as one would type it, beginning at a column."""
     if isinstance(value, np.ndarray):
-        return f"np.{np.array2string(value, separator=', ', prefix='    array(').join(['array(', ')'])}"
+        text = np.array2string(value, separator=", ", prefix=" " * (column + len("np.array(")))
+        return f"np.array({text})".replace("\n\n", "\n")
+    if isinstance(value, list) and any(isinstance(part, np.ndarray) for part in value):
+        between = ",\n" + " " * (column + 1)
+        return f"[{between.join(written(part, column + 1) for part in value)}]"
     return repr(value)
 
 
@@ -181,4 +221,5 @@ def close(found: Any, right: Any, what: str = "the result", rtol: float = 1e-9) 
     expect(found.shape == right.shape, f"{what} has shape {found.shape}, expected {right.shape}")
     scale = rtol * max(1.0, float(np.max(np.abs(right), initial=0)))
     agree = np.allclose(found, right, rtol=rtol, atol=scale, equal_nan=True)
-    expect(agree, f"{what} is {written(found)}\nexpected {' ' * max(0, len(what) - 5)}{written(right)}")
+    column = max(len(what) + 4, 9)
+    expect(agree, f"{what} is {written(found, len(what) + 4)}\n{'expected':{column}}{written(right, column)}")
