@@ -358,6 +358,7 @@ ROWS: list[Row] = [
         looked_up(),
         (
             at(GRID, indices=np.array([2, 0, 2, -1])),
+            at(GRID, indices=np.array([2, 0, 1, 0, 2])),
             at(GRID, indices=np.array([[1, 1], [3, -1]]), axis=1),
             at(CUBE, indices=np.array([1, 1]), axis=-2),
             at(GRID, indices=np.array(1)),
@@ -623,7 +624,24 @@ def products_with_one_weight(draw: Any) -> tuple[Array, list[Any]]:
 @st.composite
 def slices_of_one_tensor(draw: Any) -> tuple[Array, list[Any]]:
     x = draw(arrays(shapes(max_side=4), scales=(1.0,)))
+    if x.ndim and draw(st.booleans()):  # in pieces from edge to edge, in any order
+        along = draw(axis(x.ndim)) % x.ndim
+        edges = sorted(draw(st.lists(st.integers(0, x.shape[along]), max_size=3)))
+        return x, draw(st.permutations([(*ALL * along, slice(a, b)) for a, b in itertools.pairwise([None, *edges, None])]))
     return x, [draw(strategies.indices(x.shape)) for _ in range(draw(st.integers(1, 5)))]
+
+
+ALL = (slice(None),)
+PIECES: list[list[Any]] = [  # of GRID, (3, 4): all of it, in steps or in columns, and what is almost that
+    [0, 1, 2], [2, 0, 1], [0, 1], [1, 2], [0, 0, 1], [0, 1, 2, 0], [0, 1, -1], [0, 1, (slice(None), 0)], [0, ALL, 2], [True, 0, 1],
+    [(*ALL, slice(2)), (*ALL, slice(2, None))], [(*ALL, slice(1, 4)), (*ALL, slice(0, 1))], [(*ALL, slice(2))], [(*ALL, slice(2, None))],
+    [(*ALL, slice(2)), (*ALL, slice(1, None))], [(*ALL, slice(2)), (*ALL, slice(2))], [(*ALL, slice(2)), (*ALL, slice(3, None))],
+    [(*ALL, slice(0)), (*ALL, slice(0, 4))], [(*ALL, slice(0, 4)), (*ALL, slice(4, 4))], [(*ALL, slice(None, None, 2))],
+    [(*ALL, slice(None, None, 2)), (*ALL, slice(1, None, 2))], [(*ALL, slice(-4, 2)), (*ALL, slice(2, 9))], [(0, slice(None))],
+    [(0, slice(2)), (0, slice(2, None))], [(slice(1), slice(2)), (slice(1), slice(2, None))], [(slice(1),), (slice(1, None),)],
+    [slice(1), slice(1, None)], [(slice(1),), (*ALL, slice(1, None))], [ALL], [(*ALL, slice(2)), 0, (*ALL, slice(2, None))], [()], [...],
+    [(..., slice(2)), (..., slice(2, None))], [(None, slice(1)), (None, slice(1, None))], [(*ALL, slice(1)), (*ALL, slice(1, None), None)],
+]  # fmt: skip
 
 
 @st.composite
@@ -649,6 +667,7 @@ def unlike_uses_of_one_tensor_add_up(row: Row, ops: Any, **how: Any) -> None:
     if row.op not in SHARED:
         return
     strategy, use_it = SHARED[row.op]
+    corners: Any = tuple((GRID, uses) for uses in PIECES) if row.op == "getitem" else ()
 
     def check(point: Any, rng: np.random.Generator) -> None:
         x, uses = point
@@ -669,7 +688,7 @@ def unlike_uses_of_one_tensor_add_up(row: Row, ops: Any, **how: Any) -> None:
             assert found is not None
             np.testing.assert_allclose(found, np.sum(each, axis=0), rtol=1e-12, atol=1e-13 * scale)
 
-    everywhere(Row(row.op, row.reference, strategy), check, **how)
+    everywhere(Row(row.op, row.reference, strategy, corners), check, **how)
 
 
 EXTREME = np.array(
@@ -904,6 +923,30 @@ def test_an_axis_of_a_single_number_is_taken_or_refused_by_the_forward(name: str
     except (ValueError, IndexError):
         return
     assert grad(y, x).shape == ()
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 512, 513])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_a_product_with_a_large_matrix_that_was_turned_is_that_product(rows: int, dtype: str) -> None:
+    rng = np.random.default_rng(rows)
+    a, b = rng.standard_normal((rows, 130)).astype(dtype), rng.standard_normal((127, 130)).astype(dtype)
+    for turned in (b.T, np.asfortranarray(b.T), b.T[::1, ::-1]):
+        product = the_ops.matmul(a, turned)
+        np.testing.assert_allclose(product, a @ np.ascontiguousarray(turned), rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-3)
+        assert product.dtype == dtype
+        assert product.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("symbols", "table"), [(2000, 5), (40, 90), (2000, 1), (1, 3), (300, 2)])
+def test_look_ups_add_up_however_often_each_row_comes(symbols: int, table: int) -> None:
+    rng = np.random.default_rng(symbols)
+    chosen = np.minimum(rng.geometric(0.4, symbols) - 1, table - 1)
+    W, g = Tensor(np.zeros((table, 3)), requires_grad=True), rng.standard_normal((symbols, 3))
+    the_ops.take(W, chosen).backward(g)
+    expected = np.zeros((table, 3))
+    np.add.at(expected, chosen, g)
+    assert W.grad is not None
+    np.testing.assert_allclose(W.grad, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_rows_of_no_elements_are_taken_and_get_empty_gradients() -> None:

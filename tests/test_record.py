@@ -961,9 +961,9 @@ def test_an_op_of_any_number_of_operands_asks_each_for_the_rule_of_each() -> Non
 def test_uses_that_are_summed_together_are_handed_over_at_once_at_first_order_only() -> None:
     handed: list[int] = []
 
-    def together(total: Any, uses: list[Any]) -> None:
+    def together(uses: list[Any]) -> Any:
         handed.append(len(uses))
-        total += sum(g * a for g, _, (a, _), _ in uses)
+        return sum(g * a for g, _, (a, _), _ in uses)
 
     @op(lambda g, y, a, w: g * w, lambda g, y, a, w: g * a, together={1: together})
     def times(a: Any, w: Any) -> Any:

@@ -379,13 +379,13 @@ FUNCTIONS = [
 _RULE_A, _RULE_B = (lambda g, y, a, b: g @ b.swapaxes(-1, -2)), (lambda g, y, a, b: a.swapaxes(-1, -2) @ g)
 
 
-def _stacked_in_other_orders(total: Any, uses: list[Any]) -> None:
-    total += np.concatenate([a for _, _, (a, _), _ in uses[::-1]]).T @ np.concatenate([g for g, _, _, _ in uses])
+def _stacked_in_other_orders(uses: list[Any]) -> Any:
+    return np.concatenate([a for _, _, (a, _), _ in uses[::-1]]).T @ np.concatenate([g for g, _, _, _ in uses])
 
 
-def _last_use(total: Any, uses: list[Any]) -> None:
+def _last_use(uses: list[Any]) -> Any:
     g, _, (a, _), _ = uses[-1]
-    total[...] = a.T @ g
+    return a.T @ g
 
 
 _matmul_shuffled = wrong(ops.matmul, _RULE_A, _RULE_B, together={1: _stacked_in_other_orders})

@@ -157,7 +157,6 @@ def op(
     *rules: Callable[..., Any] | None,
     each: Callable[..., Any] | None = None,
     together: dict[int, Callable[..., Any]] | None = None,
-    into: dict[int, Callable[..., Any]] | None = None,
     analytic: bool = True,
     name: str | None = None,
 ) -> Callable[[Callable[..., Any]], Op]:
@@ -169,10 +168,8 @@ def op(
     settings keyword-only.
 
     each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
-    together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of `total`, an
-        array of the operand's shape, and a list of uses `(g, output, operands, settings)`, that adds the gradients of all to the total.
-    into: for operand i, where a use reaches few of the operand's elements: a function `(total, g, output, *operands, **settings)` that adds
-        to those of the total.
+    together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of a list of
+        uses `(g, output, operands, settings)` that gives the sum of the gradients of all, in an array that is nobody else's.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
     name: what drawings and errors call the op, by default the function's name.
 
@@ -189,8 +186,7 @@ def op(
         wrap = kinds.get((len(rules), code.co_kwonlyargcount > 0), _general)
         apply = cast(Op, wraps(forward)(wrap(forward)))
         apply.forward, apply.analytic, apply.__name__ = forward, analytic, name or forward.__name__
-        sums = (together or {}), (into or {})
-        apply.rules = _Each(each) if each else tuple((rule, *(ways.get(i) for ways in sums)) for i, rule in enumerate(rules))
+        apply.rules = _Each(each) if each else tuple((rule, (together or {}).get(i)) for i, rule in enumerate(rules))
         return apply
 
     return define
@@ -202,8 +198,8 @@ class _Each:
     def __init__(self, each: Callable[..., Any]) -> None:
         self._each = each
 
-    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None, None]:
-        return partial(self._each, i), None, None
+    def __getitem__(self, i: int) -> tuple[Callable[..., Any], None]:
+        return partial(self._each, i), None
 
 
 def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -335,7 +331,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
     """
     path = None if wanted is None else _path(y, wanted)
     done: list[tuple[Node, Value]] = []
-    # By order: the node; the total of the uses that are differentiated together, and those still to come; the other contributions.
+    # By order: the node; the uses of it that wait to be differentiated together, and the sum of those that were; the other contributions.
     waiting = {y._order: [y, None, None, seed]}
     newest = [-y._order]
     while newest:
@@ -356,27 +352,25 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             output, operands = node._data, node._arrays
         settings = node._settings
         rules = op.rules
-        for x, (rule, together, into) in zip(node._inputs, rules, strict=False):
+        for x, (rule, together) in zip(node._inputs, rules, strict=False):
             if rule is None or not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
                 continue
             order = x._order
-            if order in waiting:
-                entry = waiting[order]
-            else:
-                entry = waiting[order] = [x, None, None]
-                heappush(newest, -order)
             if together is not None and not create_graph:
-                _put_aside(entry, together, (g, output, operands, settings))
-            elif into is not None and not create_graph:
-                if entry[1] is None:
-                    entry[1] = np.zeros(x._data.shape, x._data.dtype)
-                into(entry[1], g, output, *operands, **settings)
+                if order not in waiting:
+                    waiting[order] = [x, None, None]
+                    heappush(newest, -order)
+                _put_aside(waiting[order], together, (g, output, operands, settings))
+                continue
+            contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
+            data = x._data
+            if contribution.shape != data.shape or contribution.dtype is not data.dtype:
+                contribution = fitted(contribution, data, op)
+            if order in waiting:
+                waiting[order].append(contribution)
             else:
-                contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
-                data = x._data
-                if contribution.shape != data.shape or contribution.dtype is not data.dtype:
-                    contribution = fitted(contribution, data, op)
-                entry.append(contribution)
+                waiting[order] = [x, None, None, contribution]
+                heappush(newest, -order)
     return done
 
 
@@ -386,17 +380,26 @@ _CACHED = 1 << 18  # bytes: half of a usual second-level cache
 def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, ...]) -> None:
     """Keep a use for later, when it is differentiated with others.
 
-    Those that wait are taken while their arrays are still in the cache, but no more often than it pays to go through the total.
+    Those that wait are taken while their arrays are still in the cache, but no more often than it pays to go through the sum.
     """
     if entry[1] is None:
-        entry[1] = np.zeros(entry[0]._data.shape, entry[0]._data.dtype)
-    if entry[2] is None:
-        entry[2] = {}
-    uses = entry[2].setdefault(together, [])
+        entry[1] = {}
+    uses = entry[1].setdefault(together, [])
     uses.append(use)
-    if len(uses) * use[0].nbytes >= max(_CACHED, entry[1].nbytes):
-        together(entry[1], uses)
+    if len(uses) * use[0].nbytes >= max(_CACHED, entry[0]._data.nbytes):
+        _take_uses(entry, together, uses)
         uses.clear()
+
+
+def _take_uses(entry: list[Any], together: Any, uses: list[Any]) -> None:
+    """Add the gradients of uses to the sum of those before."""
+    g, data = together(uses), entry[0]._data
+    if g.shape != data.shape or g.dtype is not data.dtype:
+        g = fitted(g, data, together)
+    if entry[2] is None:
+        entry[2] = g
+    else:
+        entry[2] += g
 
 
 def _path(y: Node, wanted: set[int]) -> set[int]:
@@ -416,15 +419,16 @@ def _path(y: Node, wanted: set[int]) -> set[int]:
 
 def _sum(entry: list[Any]) -> Value:
     """The gradient of a node that waited, all contributions being in."""
-    if entry[1] is not None:
-        for together, uses in entry[2].items() if entry[2] else ():
-            if uses:
-                together(entry[1], uses)
-        entry.append(entry[1])
-    if len(entry) == 4:
-        return entry[3]
-    total = entry[3] + entry[4]
-    for contribution in entry[5:]:
+    for together, uses in entry[1].items() if entry[1] else ():
+        if uses:
+            _take_uses(entry, together, uses)
+    _, _, total, *contributions = entry
+    if total is None:
+        if len(contributions) == 1:
+            return contributions[0]
+        first, second, *contributions = contributions
+        total = first + second
+    for contribution in contributions:
         total += contribution  # in place on arrays: the total is a new one
     return total
 

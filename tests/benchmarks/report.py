@@ -57,7 +57,9 @@ def summary(times: Times) -> dict[str, dict[str, float]]:
 def ratios(times: Times) -> dict[str, float]:
     """Ours to those that it is meant to be ahead of, where they ran."""
     found = {}
-    for ours, theirs in (("ours, hoisted", "torch, hoisted"), ("ours, per step", "torch, per step"), ("ours, fused", "torch layer")):
+    pairs = [("ours, hoisted", "torch, hoisted"), ("ours, per step", "torch, per step")]
+    pairs += [(ours, theirs) for ours in ("ours, fused", "ours, fused, symbols") for theirs in ("torch layer", "jax jit + scan")]
+    for ours, theirs in pairs:
         if ours in times and theirs in times:
             found[f"{ours} / {theirs}"] = ratio(times[ours], times[theirs])
     others = [name for name in times if name.startswith(NUMPY_ENGINES)]

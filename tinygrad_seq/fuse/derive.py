@@ -140,8 +140,8 @@ def _rewrite(result: Derived) -> None:
             slots.append(("back", part))
     ends = len(roots)
     roots += [*result.gradients.values(), *result.input_gradients.values()]
-    roots = shared(roots, result.varying, [part.old for part in result.parts])
     roots = rewritten(roots, biased(result.varying))
+    roots = shared(roots, result.varying, [part.old for part in result.parts])
     for (which, part), root in zip(slots, roots, strict=False):
         setattr(part, which, root)
     made = iter(roots[ends:])

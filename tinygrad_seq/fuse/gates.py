@@ -16,11 +16,9 @@ from .trace import Symbol, reachable
 
 
 @op(None)
-def halved(y: Value, *, a: int, b: int) -> Value:
-    """(1 + y) / 2 in the columns from a to b, y in the others: a sigmoid of what was a tanh of half as much."""
-    y = np.array(y)
-    y[..., a:b] = y[..., a:b] * y.dtype.type(0.5) + y.dtype.type(0.5)
-    return y
+def squashed(y: Value, *, slope: Array, shift: Array) -> Value:
+    """slope * y + shift, column by column: with 1/2 and 1/2 a sigmoid of what was a tanh of half as much; with 1 and 0 the tanh itself."""
+    return np.asarray(y * slope + shift)
 
 
 def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]) -> list[Node]:
@@ -57,14 +55,49 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
                     leaves[cut._order] = again(cut, (folding.folded(cut._inputs[0]),))
         _now.place = z._place
         y: Any = ops.tanh(folding.folded(z))
-        for a, b in _runs([(a, b) for f, a, b in gates if f._op is ops.sigmoid]):
-            y = halved(y, a=a, b=b)
+        slope = _by_column(gates, z, of_sigmoid=0.5, of_tanh=1)
+        y = squashed(y, slope=slope, shift=_by_column(gates, z, of_sigmoid=0.5, of_tanh=0))
         y.name = "gates" if len(gates) > 1 else gates[0][0].name
         for f, a, b in gates:
             made = y[..., a:b] if len(gates) > 1 else y
             made.name = f.name
             leaves[f._order] = made
+        leaves |= _slopes(y, gates, users)
     return rewritten(roots, leaves=leaves)
+
+
+def _by_column(gates: list[tuple[Node, int, int]], z: Node, *, of_sigmoid: float, of_tanh: float) -> Array:
+    """A number for each column of z, of the gate that it goes into."""
+    return np.concatenate([np.full(b - a, of_sigmoid if f._op is ops.sigmoid else of_tanh, z._data.dtype) for f, a, b in gates])
+
+
+def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[Node]]) -> dict[int, Node]:
+    """The derivatives of all gates at once, where all are asked for: (1 - y) y of a sigmoid, (1 - y) (y + 1) of a tanh."""
+    found = [_slope(f, users) for f, _, _ in gates]
+    if len(gates) == 1 or any(node is None for node in found):
+        return {}
+    of_tanh = Symbol(_by_column(gates, y, of_sigmoid=0, of_tanh=1))
+    of_tanh.name = "of_tanh"
+    slopes: Any = (1 - y) * (y + of_tanh if of_tanh._data.any() else y)
+    slopes.name = "slopes"
+    leaves: dict[int, Node] = {}
+    for (f, a, b), node in zip(gates, found, strict=True):
+        assert node is not None
+        leaves[node._order] = part = slopes[..., a:b]
+        name = f.name or "y"
+        part.name = f"({name if f._op is ops.sigmoid else 1} - {name} * {name})"  # as equations tell it
+    return leaves
+
+
+def _slope(f: Node, users: dict[int, list[Node]]) -> Node | None:
+    """The node that computes f - f * f of a sigmoid, 1 - f * f of a tanh."""
+    first: Any = f if f._op is ops.sigmoid else 1
+    squares = [node for node in users[f._order] if node._op is ops.mul and all(x is f for x in node._inputs)]
+    for node in [user for square in squares for user in users[square._order] if user._op is ops.sub]:
+        a, b = node._inputs
+        if b is squares[0] and (a is first if isinstance(first, Node) else not isinstance(a, Node) and a == first):
+            return node
+    return None
 
 
 def _gates(z: Node, users: dict[int, list[Node]]) -> list[tuple[Node, int, int]]:
@@ -87,16 +120,6 @@ def _gates(z: Node, users: dict[int, list[Node]]) -> list[tuple[Node, int, int]]
     gates.sort(key=lambda gate: gate[1])
     tiled = gates and gates[0][1] == 0 and gates[-1][2] == n
     return gates if tiled and all(x[2] == y[1] for x, y in pairwise(gates)) else []
-
-
-def _runs(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for a, b in spans:
-        if runs and runs[-1][1] == a:
-            runs[-1] = runs[-1][0], b
-        else:
-            runs.append((a, b))
-    return runs
 
 
 class _Folding:

@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..record import Node
 from .derive import Derived
-from .gates import halved
+from .gates import squashed
 from .lift import UFUNCS, Text
 from .plan import FORWARD, ONCE, Plan, Slot, root
 from .rules import slice_of, together
@@ -19,7 +19,7 @@ WIDTH = 62  # of the code before a comment
 
 
 _FUNCTIONS = {name.lstrip("_") for name, made in vars(ops).items() if hasattr(made, "forward")} | {*UFUNCS.values()}
-_HELPERS = "product products look_up added_rows at_once numbers halved detached copied total together empty full zeros"
+_HELPERS = "product products look_up added_rows at_once numbers detached copied total together empty full zeros"
 _OWN = "T program weights forward backward steps back list zip range"
 
 
@@ -64,14 +64,16 @@ class Letters:
             plan.slots[part.new._order].name = part.name
         for slot in sorted(self._slots(), key=lambda slot: slot.nodes[-1]._order):
             if not slot.name:
-                named = [node.name for node in slot.nodes if node.name and node._op is not None]
+                named = [name for node in slot.nodes if (name := node.name or "").isidentifier() and node._op is not None]
                 carried = [part for part in d.parts if any(node is part.carried for node in slot.nodes)]
                 slot.name = self._unique(self._carried_name(carried[0].name) if carried else named[-1] if named else self._default(slot))
             for node in slot.nodes:
                 self.names[node._order] = slot.name
         for node in plan.nodes:
             if node._order not in self.names and plan.view_of(node) is not None and plan.source(node)._order in plan.slots:
-                self.names[node._order] = self._unique(node.name or f"{self.names[plan.source(node)._order]}_1")
+                source = self.names[plan.source(node)._order]
+                name = node.name or f"{source}_1"
+                self.names[node._order] = self._unique(name if name.isidentifier() else f"{source}_{name.strip('()').split()[-1]}")
 
     def _carried_name(self, part: str) -> str:
         return f"d{part}" if f"d{part}" not in self.taken else f"d{part}_next"
@@ -83,7 +85,7 @@ class Letters:
             return f"{node._op.__name__}_{self.names[first._order]}"
         return "u" if self.plan.level[node._order] <= FORWARD else "g"
 
-    def constant(self, x: Any) -> str:
+    def constant(self, x: Any, called: str = "k") -> str:
         """A number as it is written; an array, or another object, by a name for it."""
         if isinstance(x, (bool, int, float, str, type(None))) or (
             isinstance(x, tuple) and all(isinstance(i, (int, type(None))) for i in x)
@@ -91,9 +93,10 @@ class Letters:
             return repr(x)
         if isinstance(x, np.dtype):
             return repr(x.name)
-        name = next((name for name, value in self.constants.items() if value is x), None)
+        name = next((name for name, value in self.constants.items() if value is x or _equal_rows(value, x)), None)
         if name is None:
-            name = self._unique("halves" if isinstance(x, np.ndarray) and x.ndim == 1 and set(np.unique(x)) <= {0.5, 1} else "k")
+            halves = called == "k" and isinstance(x, np.ndarray) and x.ndim == 1 and set(np.unique(x)) <= {0.5, 1}
+            name = self._unique("halves" if halves else called)
             self.constants[name] = x
         return name
 
@@ -114,9 +117,10 @@ class Letters:
 
     def _equation(self, node: Node) -> str:
         """What a named value is, in terms of named ones."""
-        if node._op is halved:
+        if node._op is squashed:
             views = [n for n in self.plan.nodes if self.plan.view_of(n) is not None and self.plan.source(n) is node and n.name]
-            gates = [n.name for n in views if (cut := slice_of(n._settings["index"], node._data.shape)) and self._sigma(node, cut[1])]
+            sigma = node._settings["shift"]
+            gates = [n.name for n in views if (cut := slice_of(n._settings["index"], node._data.shape)) and sigma[cut[1]]]
             names = ", ".join(filter(None, gates or [node.name]))
             return f"{names}: sigmoid(z) = (1 + tanh(z / 2)) / 2".removeprefix(": ")
         if not node.name:
@@ -129,13 +133,6 @@ class Letters:
         text = Text(name, lambda x: False, self.constant)
         equation = f"{node.name} = {text.made(node)[0]}"
         return equation if len(equation) < 78 else ""
-
-    def _sigma(self, node: Node, column: int) -> bool:
-        while node._op is halved:
-            if node._settings["a"] <= column < node._settings["b"]:
-                return True
-            node = node._inputs[0]
-        return False
 
     def _local(self, node: Node, slot: Slot) -> str:
         """Which local derivative a value is that is multiplied with a gradient, and then replaced by it."""
@@ -150,6 +147,8 @@ class Letters:
     def _meaning(self, node: Node, text: str) -> str:
         if node._op is together and "products(" in text:
             return f"the sum over t of {text[9:-1].replace(', ', '_t.T @ ')}_t"
+        if text.endswith(".T.copy()"):
+            return "laid out anew, since the loop multiplies with it again and again"
         return "half as much where a sigmoid follows" if "* halves" in text else ""
 
     def _lifted_name(self, node: Node) -> str:
@@ -167,3 +166,8 @@ class Letters:
         if node._op is ops.mul and isinstance(source, Node) and source._order in self.names and self.plan.level[node._order] == ONCE:
             return f"{self.names[source._order]}_half"
         return "v"
+
+
+def _equal_rows(a: Any, b: Any) -> bool:
+    arrays = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    return arrays and (a.ndim, a.dtype) == (b.ndim, b.dtype) == (1, b.dtype) and np.array_equal(a, b)

@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import ops
 from ..record import Node, Value
 from .derive import copied
-from .gates import halved
+from .gates import squashed
 from .rules import slice_of, together, total
 from .trace import detached, equal, greater, greater_equal, not_equal
 
@@ -22,7 +22,7 @@ UFUNCS = {
     ops.log: "log", ops.sqrt: "sqrt", ops.tanh: "tanh", ops.abs: "absolute", ops.maximum: "maximum", ops.minimum: "minimum",
     greater: "greater", greater_equal: "greater_equal", equal: "equal", not_equal: "not_equal",
 }  # fmt: skip
-ELEMENTWISE = {*UFUNCS, ops.sigmoid, ops.relu, ops.where, ops.astype, detached, copied, halved}
+ELEMENTWISE = {*UFUNCS, ops.sigmoid, ops.relu, ops.where, ops.astype, detached, copied, squashed}
 _REDUCTIONS = {ops.sum, ops.mean, ops.max, ops.min, ops.logsumexp}
 
 
@@ -52,7 +52,7 @@ def _plain(x: Value) -> Any:
 class Text:
     """Writes expressions.  `name` gives the variable of a value that has one; `constant` the text of a number or array."""
 
-    def __init__(self, name: Callable[[Node], str | None], stacked: Callable[[Value], bool], constant: Callable[[Any], str]) -> None:
+    def __init__(self, name: Callable[[Node], str | None], stacked: Callable[[Value], bool], constant: Callable[..., str]) -> None:
         self.name, self.stacked, self.constant = name, stacked, constant
 
     def of(self, x: Value, level: int = 0, rank: int = 0) -> str:
@@ -64,7 +64,7 @@ class Text:
             return self.constant(x)
         name = self.name(x)
         if name is None and x._op is None:
-            name = self.constant(x._data)  # an array that the step, or a rewrite, brought along
+            name = self.constant(x._data, x.name or "k")  # an array that the step, or a rewrite, brought along
         text, binds = (name, 9) if name else self.made(x)
         if rank > x._data.ndim and self.stacked(x):
             ones = ", ".join(["1"] * (rank - x._data.ndim))
@@ -89,8 +89,9 @@ class Text:
             return f"-{self.of(inputs[0], 3)}", 3
         if made in (detached, copied):
             return self.of(inputs[0]), 0
-        if made is halved:
-            return f"halved({self.of(inputs[0])}, a={node._settings['a']}, b={node._settings['b']})", 9
+        if made is squashed:
+            slope, shift = (self.constant(node._settings[name]) for name in ("slope", "shift"))
+            return f"{self.of(inputs[0], 2)} * {slope} + {shift}", 1
         if made in ELEMENTWISE:
             return self._call(made.__name__, [self.of(x, 0, rank) for x in inputs], node._settings)
         if made is ops.getitem:

@@ -12,12 +12,11 @@ from .. import ops
 from ..record import Array, Node, Value, _Each, _now, _recorded, frozen, grad, op, step
 from ..tensor import Tensor
 from .derive import copied, derived
-from .gates import halved
 from .rules import together, total
 from .trace import Trace, detached, reachable
 from .write import Writer
 
-FEW = 256
+SMALL = 1 << 21
 
 
 def product(a: Array, W: Array, out: Array) -> None:
@@ -27,8 +26,7 @@ def product(a: Array, W: Array, out: Array) -> None:
 
 def products(a: Array, g: Array) -> Array:
     """The sum over t of a_tᵀ @ g_t."""
-    sum_ = np.zeros((a.shape[-1], g.shape[-1]), np.result_type(a, g))
-    ops.matmul.rules[1][1](sum_, [(g, None, (a, None), {})])
+    sum_: Array = ops.matmul.rules[1][1]([(g, None, (a, np.empty((a.shape[-1], g.shape[-1]))), {})])
     return sum_
 
 
@@ -41,10 +39,10 @@ def look_up(table: Array, symbols: Array, out: Array) -> None:
 
 def added_rows(symbols: Array, g: Array, rows: int) -> Array:
     """For each row of a table the sum of the gradients of the symbols that looked it up."""
-    if rows <= FEW:  # a product with one-hot vectors is faster than bringing equal symbols together
+    if rows * g.size <= SMALL:  # a product with one-hot vectors is faster than bringing equal symbols together
         return products(np.equal(symbols[..., None], np.arange(rows)).astype(g.dtype), g)
     sum_ = np.zeros((rows, g.shape[-1]), g.dtype)
-    ops.take.rules[0][1](sum_, [(g, None, (sum_, symbols), {})])
+    ops._add_at(sum_, symbols, g)
     return sum_
 
 
@@ -57,15 +55,14 @@ def at_once(function: Any, settings: Any, i: int, values: Sequence[Any], each: S
     """The gradients of all steps for operand i of an op, as the op differentiates many uses; `each`: which values differ by step."""
     T = next(len(value) for value, differs in zip(values, each, strict=True) if differs)
     steps = zip(*[value if differs else [value] * T for value, differs in zip(values, each, strict=True)], strict=True)
-    sum_ = np.zeros_like(values[2 + i])
-    function(sum_, [(g, y, operands, settings) for g, y, *operands in steps])
+    sum_: Array = function([(g, y, operands, settings) for g, y, *operands in steps])
     return sum_
 
 
 def _namespace() -> dict[str, Any]:
     names = {name: getattr(ops, name).forward for name in ops.__dict__ if hasattr(getattr(ops, name), "forward")}
     names = {name.lstrip("_"): function for name, function in names.items()}
-    names |= {made.__name__: made.forward for made in (halved, detached, copied, total, together)}
+    names |= {made.__name__: made.forward for made in (detached, copied, total, together)}
     ufuncs = "add subtract multiply divide negative power exp log sqrt tanh absolute maximum minimum greater greater_equal equal not_equal"
     names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros"]}
     return names | {f.__name__: f for f in (product, products, look_up, added_rows, at_once, numbers)}
@@ -235,14 +232,16 @@ class _FusedOp:
         return grad(self.program.opened(operands), operands[i], gradient=g, create_graph=True)
 
 
-def _fill(total: Array, uses: list[Any]) -> None:
+def _parts_together(uses: list[Any]) -> Array:
+    whole = np.zeros_like(uses[0][2][0])
     for g, _, _, settings in uses:
-        total[settings["start"] : settings["start"] + g.size] += g.reshape(-1)
+        whole[settings["start"] : settings["start"] + g.size] += g.reshape(-1)
+    return whole
 
 
 @op(
     lambda g, y, x, *, start, shape: ops._put(g.reshape(g.size), index=slice(start, start + g.size), shape=x.shape),
-    together={0: _fill},
+    together={0: _parts_together},
 )
 def part(x: Value, *, start: int, shape: tuple[int, ...]) -> Value:
     """A piece of what a program gives, in its shape."""

@@ -139,7 +139,7 @@ def differentiated(new: Sequence[Node], seeds: Sequence[Node], varying: Sequence
 
 def _contribution(node: Node, i: int, x: Node, g: Node, *, shared: bool) -> Node | None:
     assert node._op is not None
-    rule, at_once = node._op.rules[i][:2]
+    rule, at_once = node._op.rules[i]
     if rule is None:
         return None
     if shared and at_once is not None:

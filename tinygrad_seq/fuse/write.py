@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..record import Node, Value
+from ..record import Array, Node, Value
 from .derive import Derived, Part
-from .gates import halved
+from .gates import squashed
 from .letters import WIDTH, Letters
 from .lift import UFUNCS, Text, size_text
 from .plan import ONCE, STEPS, Slot, root
-from .rules import slice_of
-from .trace import reachable
+from .trace import Symbol, reachable
 
 SMALL = 4096  # elements up to which an array of equal numbers is faster than the number
+MIDDLING = 1 << 18  # and up to which an array of equal rows is faster than the row
+COLUMNS = {
+    "halves": "1/2 for a sigmoid, 1 for a tanh",
+    "shift": "1/2 for a sigmoid, 0 for a tanh",
+    "of_tanh": "0 for a sigmoid, 1 for a tanh",
+}
 
 
 class Writer(Letters):
@@ -27,8 +32,7 @@ class Writer(Letters):
     def __init__(self, derived: Derived, title: str) -> None:
         super().__init__(derived)
         self.title = title
-        self.filled: dict[tuple[Any, ...], str] = {}  # arrays of equal numbers, by number, shape and dtype
-        self.column_views: list[tuple[str, Slot, int, int]] = []
+        self.filled: dict[tuple[Any, ...], str] = {}  # arrays of equal numbers or rows, by what they are full of, shape and dtype
         self.step = Text(self._step_name, lambda x: False, self.constant)
         self.dtypes = {slot.dtype for slot in self._slots()}
         self.source = "\n".join(_aligned(line) for line in self._lines()) + "\n"
@@ -72,8 +76,8 @@ class Writer(Letters):
             if view is not None and source._order in self.plan.slots:
                 text = Text(lambda n: self.names.get(n._order), lambda x: root(self.plan.slots[source._order]).stack, self.constant)  # noqa: B023
                 lines.append(f"{self.names[node._order]} = {text.made(node)[0]}")
-        lines += [f"{name} = {slot.name}[..., {a}:{b}]" for name, slot, a, b in self.column_views]
-        lines += [f"{name} = full({size_text(shape)}, {value}{dtype_})" for (value, shape, dtype_), name in self.filled.items()]
+        for (value, shape, dtype_), name in self.filled.items():
+            lines += _commented([f"{name} = full({size_text(shape)}, {value}{dtype_})"], COLUMNS.get(value, ""))
         single = {self.names[n._order] for n in self.plan.nodes if n._order in self.names and n._data.ndim == 0}
         for name, names in (("steps", self.forward_views), ("back", self.backward_views)):
             if names:
@@ -190,7 +194,7 @@ class Writer(Letters):
                 lines += [f"    {line}" for line in self._into(node, slot, text, uses)]
                 known.add(node._order)
             elif node._order in wanted or uses[node._order] > 1:
-                made = text.made(node)[0]
+                made = text.made(node)[0] + ".copy()" * (node._op is ops.swapaxes)
                 self.names.setdefault(node._order, self._unique(self._lifted_name(node)))
                 lines += _commented([f"    {self.names[node._order]} = {made}"], self._meaning(node, made))
                 known.add(node._order)
@@ -283,14 +287,10 @@ class Writer(Letters):
         if made is ops._concat and all(self._joined(x, slot) for x in node._inputs):
             return []
         comment = self._equation(node)
-        if made is halved:
-            a, b = node._settings["a"], node._settings["b"]
-            whole = (a, b) == (0, node._data.shape[-1])
-            columns = out if whole else self._columns(node, slot, a, b)
-            shape = (*node._data.shape[:-1], b - a)
-            half = self._filled(0.5, shape, node)
-            lines = [] if self.names.get(node._inputs[0]._order) == slot.name else [f"{out}[...] = {self.step.of(node._inputs[0])}"]
-            return [*lines, *_commented([f"multiply({columns}, {half}, {columns})", f"add({columns}, {half}, {columns})"], comment)]
+        if made is squashed:
+            slope, shift = (self._full_of(node._settings[name], node, name) for name in ("slope", "shift"))
+            first = self.step.of(node._inputs[0])
+            return _commented([f"multiply({first}, {slope}, {out})", f"add({out}, {shift}, {out})"], comment)
         if made in UFUNCS:
             args = [self._operand(x, node) for x in node._inputs]
             last = f"out={out}" if made in (ops.maximum, ops.minimum) else out
@@ -309,29 +309,31 @@ class Writer(Letters):
         own = self.plan.slots.get(x._order) if isinstance(x, Node) else None
         return own is not None and own.parent is not None and own.parent[0] is slot
 
-    def _columns(self, node: Node, slot: Slot, a: int, b: int) -> str:
-        views = [n for n in self.plan.nodes if n._order in self.names and self.plan.view_of(n) is not None]
-        inside = [n for n in views if self.plan.slots.get(self.plan.source(n)._order) is slot]
-        spans = [(cut[1], self.names[n._order]) for n in inside if (cut := slice_of(n._settings["index"], node._data.shape))]
-        name = self._unique("".join(name for at, name in sorted(spans) if a <= at < b) or f"{slot.name}_sigma")
-        self.names[-node._order] = name
-        self.column_views.append((name, slot, a, b))
-        return f"{name}_t" if root(slot).stack else name
-
     def _operand(self, x: Value, node: Node) -> str:
         if isinstance(x, (int, float)) and not isinstance(x, bool) and node._data.dtype.kind == "f" and node._data.ndim:
-            return self._filled(x, node._data.shape, node)
+            return self._filled(x, node)
+        if isinstance(x, Symbol) and x._op is None and x._order not in self.names and x._data.shape == node._data.shape[-1:]:
+            return self._full_of(x._data, node, x.name or "row")
         return self.step.of(x)
 
-    def _filled(self, x: Any, shape: Any, node: Node) -> str:
-        if int(np.prod(shape)) > SMALL:
+    def _full_of(self, row: Array, node: Node, name: str) -> str:
+        """An array of the shape of a node, each row of which is `row`; or the row, or its one number, where that is faster."""
+        if (row == row[0]).all():
+            return self._filled(row[0].item(), node)
+        of_column = self.constant(row, name)
+        return self._made_full(of_column, node, f"{name}_rows") if node._data.ndim > 1 and node._data.size <= MIDDLING else of_column
+
+    def _filled(self, x: Any, node: Node) -> str:
+        if node._data.size > SMALL:
             return repr(x)
+        return self._made_full(repr(x), node, {0.5: "half", 1: "one", 2: "two", -1: "minus_one", 0: "zero"}.get(x, "number"))
+
+    def _made_full(self, what: str, node: Node, name: str) -> str:
         dtype = f", {node._data.dtype.name!r}" if node._data.dtype != np.float64 else ""
-        name = {0.5: "half", 1: "one", 2: "two", -1: "minus_one", 0: "zero"}.get(x, "number")
-        key_ = (x, tuple(shape), dtype)
-        if key_ not in self.filled:
-            self.filled[key_] = self._unique(name)
-        return self.filled[key_]
+        key = (what, node._data.shape, dtype)
+        if key not in self.filled:
+            self.filled[key] = self._unique(name)
+        return self.filled[key]
 
 
 def _depth(slot: Slot) -> int:
