@@ -133,7 +133,7 @@ EXERCISES = (
                 "From where does step t of the result come?",
                 _BATCH,
             ),
-            Property("twice is not at all", _twice, "Turning around is its own opposite.", _BATCH),
+            Property("turned around twice, it is as it was", _twice, "Turning around is its own opposite.", _BATCH),
             Property("xs is left as it was", _kept, "Does the function write into the array that it was given?", _BATCH),
         ),
     ),

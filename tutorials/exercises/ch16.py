@@ -121,7 +121,7 @@ def _sums(answer: Answer, numbers: list[int], temperature: float) -> None:
 def _ratios(answer: Answer, numbers: list[int], temperature: float) -> None:
     p = _normal(numbers)
     q = np.asarray(answer.tempered(p, temperature))
-    close(q[1:] / q[:-1], (p[1:] / p[:-1]) ** (1 / temperature), "the quotients of neighbours", rtol=1e-6)
+    close(q[1:] / q[:-1], (p[1:] / p[:-1]) ** (1 / temperature), "each quotient of neighbours", rtol=1e-6)
 
 
 def _cold(answer: Answer) -> None:

@@ -154,7 +154,7 @@ EXERCISES = (
         ("hoisted",),
         (
             Property(
-                "each state is tanh([h, x] W + b)",
+                "each state is tanh(W [h, x] + b)",
                 _hoisted,
                 "Which rows of W does h meet, and which x?",
                 _SEED | dict.fromkeys(("T", "N", "C", "H"), _SMALL),
