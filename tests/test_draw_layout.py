@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -175,6 +175,20 @@ def test_lines_run_from_their_tail_to_their_head(network: str) -> None:
             assert left - 1 <= end[0] <= right + 1
             assert bottom - 1 <= end[1] <= top + 1
             assert not inside(end[None], item.rect, 1.5)
+
+
+@every_network
+def test_lines_that_have_nothing_in_common_do_not_run_in_one_another(network: str) -> None:
+    uprights = defaultdict(list)
+    for edge in drawn(network).graph.edges:
+        corners = [*edge.route.points[:-1:3], edge.route.points[-1]]
+        for (x, y), (z, w) in pairwise(corners):
+            if x == z:
+                uprights[x].append((min(y, w), max(y, w), edge))
+    for pieces in uprights.values():
+        for (low, high, one), (low2, high2, other) in combinations(pieces, 2):
+            if one.tail is not other.tail and one.head is not other.head:
+                assert min(high, high2) - max(low, low2) < 5
 
 
 @every_network

@@ -3,11 +3,11 @@
     python -m tests.benchmarks.drawings                        a table, some minutes
     python -m tests.benchmarks.drawings --steps 5 --out runs/drawings    the pictures as well, for a reader to judge
 
-Needs what the extra `benchmarks` installs; what is missing is left out with a word.  Each drawing is made in a process of its own that
-may take a minute.  Three ways to write the network in PyTorch: "layer", torch.nn's fused one, that people use; "cell", torch.nn's cell in
+Needs what the extra `benchmarks` installs; what is missing is left out with a word.  Each drawing is made in a process of its own, which
+is ended after a minute, with all that it started.  Three ways to write the network in PyTorch: "layer", torch.nn's fused one, that people use; "cell", torch.nn's cell in
 a loop; "ops", the textbook's equations op by op, as ours are.  Nodes and lines are those of the DOT text; "text" is CPU seconds from the
-input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "SVG" the seconds that Graphviz then takes, with
-dot's layout where the tool leaves the layout to it.
+input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "MB" by how much the process grows for that,
+"SVG" the seconds that Graphviz then takes, with dot's layout where the tool leaves the layout to it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import argparse
 import importlib.util
 import json
 import re
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,9 +132,9 @@ def draw_one(tool: str, cell: str, steps: int, way: str, out: Path | None) -> No
     row: Row = {}
     try:
         importlib.import_module("models.draw" if tool == "tinygrad_seq" else tool)
-        began = time.process_time()
+        began, small = time.process_time(), _peak()
         source = ours(cell, steps, way) if tool == "tinygrad_seq" else theirs(tool, cell, steps, way)
-        row = {"text": time.process_time() - began, "kB": len(source) / 1e3}
+        row = {"text": time.process_time() - began, "kB": len(source) / 1e3, "MB": _peak() - small}
         body = source.split("subgraph cluster_legend")[0]
         row["lines"] = len(re.findall(r"->", body))
         named = re.findall(r"^\s*\"?([\w.:\-]+)\"? \[", body, re.M)
@@ -150,6 +152,11 @@ def draw_one(tool: str, cell: str, steps: int, way: str, out: Path | None) -> No
     print(json.dumps(row), flush=True)
 
 
+def _peak() -> float:
+    """The most memory that this process ever held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
 WAYS: dict[str, dict[str, Any]] = {
     "ops": {"depth": "op", "steps": "all"}, "gate": {"depth": "gate", "steps": "all"}, "cell": {"depth": "cell", "steps": "all"},
     "folded": {},
@@ -159,11 +166,18 @@ WAYS: dict[str, dict[str, Any]] = {
 def measure(tool: str, cell: str, steps: int, way: str, out: Path | None) -> Row:
     """One row of the table, from a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.drawings", "--one", tool, cell, str(steps), way]
-    try:
-        run = subprocess.run([*command, *(["--out", str(out)] if out else [])], capture_output=True, timeout=LIMIT, check=False)
-        printed, said = run.stdout, "" if run.returncode == 0 else f"ended with status {run.returncode}"
-    except subprocess.TimeoutExpired as stopped:
-        printed, said = stopped.stdout or b"", f"stopped after {LIMIT:.0f} s"
+    command += ["--out", str(out)] if out else []
+    said = ""
+    # In a session of its own: a `dot` that a tool started would else go on, and hold the pipe open, when the tool is killed.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as run:
+        try:
+            printed, _ = run.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            printed, _ = run.communicate()
+            said = f"over {LIMIT:.0f} s"
+    if run.returncode and not said:
+        said = f"ended with status {run.returncode}"
     rows = [json.loads(line) for line in printed.decode().splitlines() if line.startswith("{")]
     return {**({"said": said} if said else {}), **(rows[-1] if rows else {})}
 
@@ -186,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for tool in TOOLS:
         if tool not in tools:
             print(f"{tool} is not installed and is left out: pip install 'tinygrad_seq[benchmarks]'")
-    print(f"{'cell':5} {'T':>4}  {'drawn by':22} {'nodes':>6} {'lines':>6} {'kB':>7} {'text s':>7} {'SVG s':>7}")
+    print(f"{'cell':5} {'T':>4}  {'drawn by':22} {'nodes':>6} {'lines':>6} {'kB':>7} {'text s':>7} {'MB':>5} {'SVG s':>7}")
     for cell in arguments.cells:
         for steps in arguments.steps:
             for tool in tools:
@@ -196,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     print(f"{cell:5} {steps:4}  {tool + ', ' + way:22} {' '.join(numbers)} {row.get('said', '')}", flush=True)
 
 
-COLUMNS = (("nodes", "6d", 6), ("lines", "6d", 6), ("kB", "7.1f", 7), ("text", "7.2f", 7), ("SVG", "7.2f", 7))
+COLUMNS = (("nodes", "6d", 6), ("lines", "6d", 6), ("kB", "7.1f", 7), ("text", "7.2f", 7), ("MB", "5.0f", 5), ("SVG", "7.2f", 7))
 
 if __name__ == "__main__":
     main()

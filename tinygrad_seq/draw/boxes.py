@@ -31,11 +31,11 @@ def boxes_of(layout: Layout) -> tuple[list[Box], list[Any]]:
     """The outermost boxes, and the items that stand in none."""
     boxes: list[Box] = []
     loose: list[Any] = []
-    scopes: dict[Template, dict[tuple[str, ...], Rect]] = {}
+    scopes: dict[Template, Scopes] = {}
     rows: dict[tuple[int, int], list[Block]] = defaultdict(list)
     for block in layout.blocks.values():
         if block.template not in scopes:
-            scopes[block.template] = _scope_rects(block.template)
+            scopes[block.template] = Scopes(block.template)
         if block.key[1] % 2:
             rows[block.key[0], block.key[1]].append(block)
         else:
@@ -50,7 +50,7 @@ def boxes_of(layout: Layout) -> tuple[list[Box], list[Any]]:
     return boxes, loose
 
 
-def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Template, dict[tuple[str, ...], Rect]]) -> Box:
+def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Template, Scopes]) -> Box:
     blocks.sort(key=lambda block: block.x)
     steps = []
     bottom = blocks[0].y
@@ -114,23 +114,32 @@ def _overlap(a: Rect, b: Rect) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _within(block: Block, rects: dict[tuple[str, ...], Rect]) -> tuple[list[Box], list[Any]]:
+class Scopes:
+    """The boxes of a template: their places, the outermost first; within which other each stands, and in which each slot."""
+
+    def __init__(self, template: Template) -> None:
+        rects = _scope_rects(template)
+        self.places = {path: (rects[path], text_width(path[-1], 9.0)) for path in sorted(rects, key=lambda path: (len(path), path))}
+        self.parents = {path: self._innermost(path[:-1]) for path in rects}
+        self.homes = {slot: self._innermost(slot.scopes) for slot in template.slots.values()}
+
+    def _innermost(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """The nearest scope that has a box, () where none has."""
+        return next((path[:depth] for depth in range(len(path), 0, -1) if path[:depth] in self.places), ())
+
+
+def _within(block: Block, scopes: Scopes) -> tuple[list[Box], list[Any]]:
     """A block's outermost boxes, and its items that stand in none."""
-    made: dict[tuple[str, ...], Box] = {}
-    outer: list[Box] = []
-    present = {item.slot.scopes[:depth] for item in block.items for depth in range(1, len(item.slot.scopes) + 1)}
-    for scopes in sorted(rects, key=lambda scopes: (len(scopes), scopes)):
-        if scopes not in present:
-            continue
-        left, bottom, right, top = rects[scopes]
-        rect = block.x + left, block.y + bottom, block.x + right, block.y + top
-        at = rect[0] + 4.0 + text_width(scopes[-1], 9.0) / 2, rect[3] - 8.0
-        made[scopes] = Box("scope", scopes[-1], rect, at)
-        parent = next((made[scopes[:depth]] for depth in range(len(scopes) - 1, 0, -1) if scopes[:depth] in made), None)
-        (parent.boxes if parent else outer).append(made[scopes])
-    loose: list[Any] = []
+    items: dict[tuple[str, ...], list[Any]] = {(): []}
     for item in block.items:
-        scopes = item.slot.scopes
-        box = next((made[scopes[:depth]] for depth in range(len(scopes), 0, -1) if scopes[:depth] in made), None)
-        (box.items if box else loose).append(item)
-    return outer, loose
+        items.setdefault(scopes.homes[item.slot], []).append(item)
+    for path in reversed(scopes.places):  # a box with nothing but boxes
+        if path in items:
+            items.setdefault(scopes.parents[path], [])
+    boxes: dict[tuple[str, ...], list[Box]] = {path: [] for path in items}
+    for path, ((left, bottom, right, top), width) in scopes.places.items():
+        if path in items:
+            rect = block.x + left, block.y + bottom, block.x + right, block.y + top
+            box = Box("scope", path[-1], rect, (rect[0] + 4.0 + width / 2, rect[3] - 8.0), boxes[path], items[path])
+            boxes[scopes.parents[path]].append(box)
+    return boxes[()], items[()]

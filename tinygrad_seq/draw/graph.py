@@ -10,7 +10,7 @@ import numpy as np
 
 from ..record import Node
 from .items import START, Edge, Graph, Item
-from .places import Places, Run, find_runs
+from .places import Places, Run, Where, find_runs
 
 SYMBOLS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "neg": "−x", "pow": "xⁿ", "sqrt": "√x", "sigmoid": "σ", "sum": "Σ",
@@ -66,7 +66,9 @@ class _Builder:
         self.run: dict[int, Run] = {}
         self.leaves: dict[Any, Item] = {}
         self.leaf_blocks: dict[Any, tuple[int, int, Any]] = {}
-        self.copies: dict[int, int] = defaultdict(int)
+        self.copies: dict[Any, int] = defaultdict(int)
+        self.kinds: dict[Any, int] = {}  # numbers for what tells ops of a step apart
+        self.short_names: dict[Any, str] = {}
         for node in self.ops:
             self._add_op(node)
         self._set_grid()
@@ -89,16 +91,15 @@ class _Builder:
         look = "output" if node._order in self.roots else look
         item = Item(f"n{self.numbers[node._order]}", look, words, None, (node,), name=self._name(node), scopes=where.scopes)
         is_slice = word == "getitem" and isinstance(node._settings["index"], tuple)
-        kind = (word, words if is_slice else "", where.scopes, where.backward)
+        kind = self.kinds.setdefault((word, words if is_slice else "", where.scopes, where.backward), len(self.kinds))
         if where.step is None:
             item.key = (kind, node._order)
             item.scopes = where.scopes[where.scopes[:1] == self.root :]
         else:
             run = self.run[node._order] = self.runs[id(where.loop)]
-            count = self.copies
-            place: Any = (run.number, where.step, kind)
-            item.key = (kind, count[place])
-            count[place] += 1
+            place = run.number, where.step, kind
+            item.key = kind, self.copies[place]
+            self.copies[place] += 1
             item.step = where.step
         self.made[node._order] = item
         self.graph.items.append(item)
@@ -241,8 +242,13 @@ class _Builder:
 
     def _short_name(self, x: Node, head: Item) -> str:
         """A leaf's name, without the path of the module whose box it stands in."""
-        name = self._name(x)
         where = self.places.where(head.nodes[0]._place)
+        key = x._order, where.around, where.scopes
+        if key not in self.short_names:
+            self.short_names[key] = self._without_path(self._name(x), where)
+        return self.short_names[key]
+
+    def _without_path(self, name: str, where: Where) -> str:
         parts = (*where.around, *where.scopes)[1:]
         prefixes = (".".join(parts[:k]) + "." for k in range(len(parts), 0, -1))
         return name.removeprefix(next((prefix for prefix in prefixes if name.startswith(prefix)), ""))

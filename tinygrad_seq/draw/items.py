@@ -60,7 +60,8 @@ class Edge:
     look: str = ""
     words: str = ""
     width: float = 0.0  # where gradients are painted
-    route: Any = None  # its line, when it is laid out
+    plan: Any = None  # how it goes, when it is laid out
+    route: Any = None  # its line, then
 
 
 @dataclass

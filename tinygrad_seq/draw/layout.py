@@ -31,6 +31,7 @@ class Block:
     x: float = 0.0
     y: float = 0.0
     items: list[Item] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)  # between them
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Layout:
         self.ends: dict[int, set[int]] = defaultdict(set)  # of each stage, its columns, initial states included
         self.column_x: dict[tuple[int, int], tuple[float, float]] = {}  # of each stage's columns, from where to where
         self.uprights: dict[Any, list[Any]] = defaultdict(list)  # of blocks: what should stand above what, to be joined by an upright line
-        self.plans: list[Plan | Link] = []
+        self.crossing: list[Edge] = []  # the edges between blocks
         self.arrivals: dict[Slot, int] = defaultdict(int)  # edges from other blocks
         self.lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # of each gutter: its lanes by key
         self.side_lanes: dict[Any, dict[Any, int]] = defaultdict(dict)  # (template, level of the gap): its lanes by key
@@ -121,13 +122,16 @@ class Layout:
                     slot.bottom = False  # the same in every step: no input of this one
                 seen[slot] = item.order
                 item.slot = slot
-                width, height = size(item)
-                slot.width, slot.height = max(slot.width, width), max(slot.height, height)
+                item.width, item.height = width, height = size(item)
+                if width > slot.width:
+                    slot.width = width
+                if height > slot.height:
+                    slot.height = height
 
     # ---- how edges go
 
     def _plan_edges(self) -> None:
-        blocks, plans = self.blocks, self.plans
+        blocks = self.blocks
         users: dict[Slot, set[Slot]] = defaultdict(set)
         operands: dict[Slot, set[Any]] = defaultdict(set)
         looks = {}
@@ -141,9 +145,11 @@ class Layout:
             tail, head = edge.tail, edge.head
             source, target = blocks[tail.block], blocks[head.block]
             if source is target and edge.look != "rolled":
-                plans.append(target.template.link(tail.slot, head.slot, edge.operand))
+                edge.plan = target.template.link(tail.slot, head.slot, edge.operand)
+                target.edges.append(edge)
             else:
-                plans.append(self._plan(edge, source, target))
+                edge.plan = self._plan(edge, source, target)
+                self.crossing.append(edge)
         for slot, heads in users.items():
             if len(heads) == 1 and looks[slot] in ("parameter", "constant"):
                 (host,) = heads
@@ -251,13 +257,14 @@ class Layout:
 
     def _plan_sides(self) -> None:
         """Lanes in gutters; and in the gaps between levels, for lines whose way to the side of their block is not clear."""
-        for edge, plan in zip(self.graph.edges, self.plans, strict=True):
+        for edge in self.graph.edges:
+            plan = edge.plan
             if isinstance(plan, Link):
                 if plan.side:
-                    template = self.blocks[edge.head.block].template
-                    self._side_lane(template, edge.tail.slot, "exit", 1, None)
-                    self._side_lane(template, edge.head.slot, "entry", 1, edge.operand)
-                    self._lane(self.gutter_right(self.blocks[edge.head.block]), ("side", edge.tail.slot.key))
+                    block = self.blocks[edge.head.block]
+                    self._side_lane(block.template, plan.tail, "exit", 1, None)
+                    self._side_lane(block.template, plan.head, "entry", 1, plan.operand)
+                    self._lane(self.gutter_right(block), ("side", plan.tail.key))
                 continue
             if plan.exit == "side":
                 self._side_lane(self.blocks[edge.tail.block].template, edge.tail.slot, "exit", plan.way, None)

@@ -11,13 +11,14 @@ from ..record import Node, Place, grad
 
 
 class Where(NamedTuple):
-    """A place, resolved: `loop` is the place around the step, one for each run of a loop; names are read from the outside inwards."""
+    """A place, resolved: `loop` is the place around the step, one for each run of a loop; all stand from the outside inwards."""
 
-    loop: Place
-    around: tuple[str, ...]
-    step: int | None
-    scopes: tuple[str, ...]
-    backward: bool
+    loop: Place = None
+    around: tuple[str, ...] = ()
+    step: int | None = None
+    scopes: tuple[str, ...] = ()
+    backward: bool = False
+    modules: tuple[Module, ...] = ()
 
 
 @dataclass(eq=False)
@@ -45,42 +46,41 @@ class Places:
     """Resolves places, each once."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Where] = {}
+        self._known: dict[int, Where] = {id(None): Where()}
         self._names: dict[tuple[int, int], str] = {}
 
     def where(self, place: Place) -> Where:
         """The place, resolved.  It must live as long as this object, as its identity stands for it."""
         found = self._known.get(id(place))
-        if found is None:
-            found = self._known[id(place)] = self._resolved(place)
-        return found
+        return self._resolved(place) if found is None else found
 
     def _resolved(self, place: Place) -> Where:
+        """From the nearest place around it that is known, inwards."""
         chain = []
-        while place is not None:
+        while id(place) not in self._known:
             chain.append(place)
             place = place[0]
-        chain.reverse()
-        labels: list[Any] = [place[1] for place in chain]
-        start = next((i for i, label in enumerate(labels) if label.__class__ is int), None)
-        names: list[tuple[int, str]] = []
-        for i, label in enumerate(labels):
-            if label is grad or i == start or (isinstance(label, Module) and any(label is outer for outer in labels[:i])):
-                continue
-            names.append((i, self._name(label, labels[:i])))
-        return Where(
-            chain[start][0] if start is not None else None,
-            tuple(name for i, name in names if start is not None and i < start),
-            labels[start] if start is not None else None,
-            tuple(name for i, name in names if start is None or i > start),
-            any(label is grad for label in labels),
-        )
+        where = self._known[id(place)]
+        for place in reversed(chain):
+            where = self._known[id(place)] = self._within(where, place)
+        return where
 
-    def _name(self, label: object, around: Sequence[object]) -> str:
+    def _within(self, outer: Where, place: Place) -> Where:
+        around, label = place
+        modules = (*outer.modules, label) if isinstance(label, Module) else outer.modules
+        if label.__class__ is int and outer.step is None:
+            return Where(around, outer.scopes, label, (), outer.backward, modules)
+        if label is grad:
+            return outer._replace(backward=True)
+        if any(label is module for module in outer.modules):
+            return outer._replace(modules=modules)
+        return outer._replace(scopes=(*outer.scopes, self._name(label, outer)), modules=modules)
+
+    def _name(self, label: object, outer: Where) -> str:
         """A scope's name; of a module the path to it in the nearest module around, else its class."""
         if not isinstance(label, Module):
             return f"t = {label}" if label.__class__ is int else str(label)
-        parent = next((outer for outer in reversed(around) if isinstance(outer, Module)), None)
+        parent = outer.modules[-1] if outer.modules else None
         key = id(label), id(parent)
         if key not in self._names:
             self._names[key] = _path(label, parent) or type(label).__name__
@@ -100,8 +100,8 @@ def find_runs(ops: Sequence[Node], places: Places) -> dict[int, Run]:
     runs: dict[int, Run] = {}
     latest: dict[tuple[str, ...], Run] = {}
     seen: set[tuple[int, int]] = set()
-    for node in ops:
-        where = places.where(node._place)
+    for place in {id(node._place): node._place for node in ops}.values():
+        where = places.where(place)
         if where.step is None or (id(where.loop), where.step) in seen:
             continue
         seen.add((id(where.loop), where.step))

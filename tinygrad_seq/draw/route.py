@@ -10,7 +10,7 @@ from typing import Any
 from .items import Edge
 from .layers import PORT, Link, Slot, Template
 from .layout import HEADER, LANE, MARGIN, Block, Layout, Plan, is_clear
-from .measure import TALL, size
+from .measure import TALL
 
 ARROW, _RADIUS, _STUB = 7.0, 7.0, 9.0  # points: an arrowhead, a corner, the upright end of a line
 Point = tuple[float, float]
@@ -49,18 +49,16 @@ class Router:
         self._set_channels()
         self._set_rows()
         for block in layout.blocks.values():
-            for item in block.items:
-                slot = item.slot
-                item.x, item.y, item.width = round(block.x + slot.x), round(block.y + slot.y), slot.width
-                item.height = slot.height if item.key == TALL else size(item)[1]
-        for edge, plan in zip(layout.graph.edges, layout.plans, strict=True):
-            edge.route = self._route(edge, plan)
+            self._set_places(block)
+        for edge in layout.crossing:
+            edge.route = self._route(edge)
 
     # ---- heights
 
     def _count_sides(self) -> None:
-        for edge, plan in zip(self.layout.graph.edges, self.layout.plans, strict=True):
-            if isinstance(plan, Plan) and plan.entry == "side" and edge.head.slot.key != TALL:
+        for edge in self.layout.crossing:
+            plan = edge.plan
+            if plan.entry == "side" and edge.head.slot.key != TALL:
                 template = self.layout.blocks[edge.head.block].template
                 if is_clear(template, edge.head.slot, plan.side):
                     lines = self.aside[template, edge.head.slot, plan.side]
@@ -82,8 +80,9 @@ class Router:
     def _set_channels(self) -> None:
         """The lanes of each channel: lines that come from one node, or go to one, share a lane; others do where they do not meet."""
         reach: dict[int, dict[Any, tuple[float, float]]] = defaultdict(dict)
-        for edge, plan in zip(self.layout.graph.edges, self.layout.plans, strict=True):
-            if isinstance(plan, Plan) and plan.channels:
+        for edge in self.layout.crossing:
+            plan = edge.plan
+            if plan.channels:
                 xs = self._verticals(edge, plan)
                 for (channel, key), (a, b) in zip(plan.channels, pairwise(xs), strict=True):
                     if a != b:
@@ -124,28 +123,41 @@ class Router:
         self.layout.channel_y[channel] = y + MARGIN
         return y + (2 * MARGIN if channel or lanes else 0.0) + LANE * max(0, lanes - 1)
 
-    # ---- lines
+    # ---- places and lines
 
-    def _route(self, edge: Edge, plan: Plan | Link) -> Route:
+    def _set_places(self, block: Block) -> None:
+        """The items of a block, and the lines between them."""
+        x, y, lines = round(block.x), round(block.y), self.lines
+        for item in block.items:
+            slot = item.slot
+            item.x, item.y, item.width = round(block.x + slot.x), round(block.y + slot.y), slot.width
+            if item.key == TALL:
+                item.height = slot.height
+        for edge in block.edges:
+            link = edge.plan
+            key = (link, self._side_x(block, link) - x) if link.side else link
+            if key not in lines:
+                lines[key] = _line([(px - x, py - y) for px, py in self._within(block, link)])
+            edge.route = Route(lines[key], x, y)
+
+    def _route(self, edge: Edge) -> Route:
+        """The line of an edge between blocks."""
+        plan = edge.plan
+        if plan.channels:
+            return Route(_line(self._by_channels(edge, plan)), 0, 0)
         source, target = self.layout.blocks[edge.tail.block], self.layout.blocks[edge.head.block]
         x, y = round(source.x), round(source.y)
-        if isinstance(plan, Link):
-            key: Any = plan
-        elif not plan.channels:
-            gutter, lane = plan.gutters[0]
-            key = edge.tail.slot, edge.head.slot, edge.operand, target.x - x, target.y - y, self._lane_x(gutter, lane) - x
-        else:
-            return Route(_line(self._by_channels(edge, plan)), 0, 0)
+        gutter, lane = plan.gutters[0]
+        key = edge.tail.slot, edge.head.slot, edge.operand, target.x - x, target.y - y, self._lane_x(gutter, lane) - x
         if key not in self.lines:
-            points = self._within(source, plan) if isinstance(plan, Link) else self._by_gutter(edge, plan)
-            self.lines[key] = _line([(px - x, py - y) for px, py in points])
+            self.lines[key] = _line([(px - x, py - y) for px, py in self._by_gutter(edge, plan)])
         return Route(self.lines[key], x, y)
 
     def _within(self, block: Block, link: Link) -> list[Point]:
         """A line within a block: upright past the nodes of each level, and slanting between the levels only."""
         tail, head = link.tail, link.head
         if link.side:
-            lane = self._lane_x(self.layout.gutter_right(block), ("side", tail.key))
+            lane = self._side_x(block, link)
             exit, entry = self._exit(block, tail, 1, 0.0), self._entry(block, head, link.operand, 1, 0.0)
             return [*exit, (lane, exit[-1][1]), (lane, entry[0][1]), *entry]
         if tail.host is head:
@@ -158,6 +170,10 @@ class Router:
         low = self._zone(block.template, head.level)[0]
         stops += [(x, low - _STUB if head.width > PORT else low), (x, head.y - head.height / 2)]
         return [(block.x + px, block.y + py) for px, py in stops]
+
+    def _side_x(self, block: Block, link: Link) -> float:
+        """Where a line that goes round by the side runs upright."""
+        return self._lane_x(self.layout.gutter_right(block), ("side", link.tail.key))
 
     def _zone(self, template: Template, level: int) -> Point:
         """From where to where the nodes of a level reach."""
