@@ -56,7 +56,7 @@ def lines_through_nodes(drawing: Drawing) -> list[tuple[str, str, str]]:
     found = []
     boxes = rects(drawing)
     for edge in drawing.graph.edges:
-        points = curve(edge.route.points)
+        points = curve(edge.points)
         low, high = points.min(axis=0), points.max(axis=0)
         for name, rect in boxes.items():
             if overlaps((*low, *high), rect) and inside(points, rect, 1.0):

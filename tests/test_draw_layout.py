@@ -160,7 +160,7 @@ def test_the_same_holds_for_every_network_however_it_is_drawn(network: str, way:
 @every_network
 def test_no_line_passes_through_the_name_of_a_gate_or_a_step(network: str) -> None:
     drawing = drawn(network)
-    lines = [curve(edge.route.points) for edge in drawing.graph.edges]
+    lines = [curve(edge.points) for edge in drawing.graph.edges]
     for kind in ("scope", "step", "masked"):
         for caption, rect in captions(drawing, kind):
             assert not any(inside(line, rect) for line in lines), caption
@@ -169,7 +169,7 @@ def test_no_line_passes_through_the_name_of_a_gate_or_a_step(network: str) -> No
 @every_network
 def test_lines_run_from_their_tail_to_their_head(network: str) -> None:
     for edge in drawn(network).graph.edges:
-        points = curve(edge.route.points)
+        points = curve(edge.points)
         for end, item in ((points[0], edge.tail), (points[-1], edge.head)):
             left, bottom, right, top = item.rect
             assert left - 1 <= end[0] <= right + 1
@@ -181,7 +181,7 @@ def test_lines_run_from_their_tail_to_their_head(network: str) -> None:
 def test_lines_that_have_nothing_in_common_do_not_run_in_one_another(network: str) -> None:
     uprights = defaultdict(list)
     for edge in drawn(network).graph.edges:
-        corners = [*edge.route.points[:-1:3], edge.route.points[-1]]
+        corners = [*edge.points[:-1:3], edge.points[-1]]
         for (x, y), (z, w) in pairwise(corners):
             if x == z:
                 uprights[x].append((min(y, w), max(y, w), edge))

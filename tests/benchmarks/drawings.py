@@ -4,10 +4,10 @@
     python -m tests.benchmarks.drawings --steps 5 --out runs/drawings    the pictures as well, for a reader to judge
 
 Needs what the extra `benchmarks` installs; what is missing is left out with a word.  Each drawing is made in a process of its own, which
-is ended after a minute, with all that it started.  Three ways to write the network in PyTorch: "layer", torch.nn's fused one, that people use; "cell", torch.nn's cell in
-a loop; "ops", the textbook's equations op by op, as ours are.  Nodes and lines are those of the DOT text; "text" is CPU seconds from the
-input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "MB" by how much the process grows for that,
-"SVG" the seconds that Graphviz then takes, with dot's layout where the tool leaves the layout to it.
+is ended after a minute, with all that it started.  Three ways to write the network in PyTorch: "layer", torch.nn's fused one, that people
+use; "cell", torch.nn's cell in a loop; "ops", the textbook's equations op by op, as ours are.  Nodes and lines are those of the DOT text;
+"text" is CPU seconds from the input to it (torchlens renders a first time on the way, and needs `dot` on the PATH), "MB" by how much the
+process grows for that, "SVG" the seconds that Graphviz then takes, with dot's layout where the tool leaves the layout to it.
 """
 
 from __future__ import annotations

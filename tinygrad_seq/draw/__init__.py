@@ -88,13 +88,19 @@ def draw(
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Without Python's collector of cycles, which would look through the growing picture again and again, a quarter of the time."""
+    """Without Python's collector of cycles, which would look through the growing picture again and again, a quarter of the time.
+
+    Frozen and thawed, all that there is then counts as old, and is not looked through at once for being new.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # else somebody wants it to stay frozen
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

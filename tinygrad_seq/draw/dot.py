@@ -13,7 +13,6 @@ from .layout import Layout
 from .looks import LINES, LOOKS, MEANINGS
 from .measure import font_size, size
 from .paint import colour
-from .route import Line
 
 _HEADER = [
     "digraph {",
@@ -54,33 +53,38 @@ def _node(item: Item) -> str:
     return f'{item.id} [label=<{label}>, pos="{item.x},{item.y}", {frame}]'
 
 
-class _Lines:
-    """Writes lines; those of one kind and height differ in x only."""
+class _Edges:
+    """Writes edges; those along the same line at one height differ in their ends and in x only."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Line, int], tuple[str, list[int]]] = {}
+        self.known: dict[Any, tuple[str, list[int]]] = {}
 
-    def write(self, line: Line, x: int, y: int) -> str:
-        """The line moved by x, y, as a `pos`."""
-        known = self.known.get((line, y))
+    def write(self, edge: Edge) -> str:
+        """The edge, with its line as a `pos`."""
+        key = edge.line, edge.y, edge.look, edge.width
+        known = self.known.get(key)
         if known is None:
-            points = [(round(px), round(py) + y) for px, py in [line.tip, *line.points]]
-            known = self.known[line, y] = "e," + " ".join(f"%d,{py}" for _, py in points), [px for px, _ in points]
+            known = self.known[key] = _pattern(edge)
         pattern, xs = known
-        return pattern % tuple([px + x for px in xs])
+        x = edge.x
+        written = pattern % (edge.tail.id, edge.head.id, *[px + x for px in xs])
+        return f"{written[:-1]}{_said(edge)}]" if edge.words else written
 
 
-def _edge(edge: Edge, lines: _Lines) -> str:
-    look = LINES[edge.look]
-    if edge.width:
-        look += f", penwidth={edge.width:.1f}"
-    words = ""
-    if edge.words:  # above the last level piece
-        points = edge.route.points
-        level = [(a[0], b[0], a[1]) for a, b in pairwise(points[0::3]) if a[1] == b[1]] or [(points[0][0], points[-1][0], points[0][1])]
-        left, right, y = [piece for piece in level if abs(piece[1] - piece[0]) > 10.0][-1]
-        words = f', label=<<FONT POINT-SIZE="10">{text(edge.words)}</FONT>>, lp="{(left + right) / 2:.0f},{y + 7:.0f}"'
-    return f'{edge.tail.id} -> {edge.head.id} [pos="{lines.write(edge.route.line, edge.route.x, edge.route.y)}", {look}{words}]'
+def _pattern(edge: Edge) -> tuple[str, list[int]]:
+    """What edges along a line have in common, with places for the ends' names and each x, and how far these are from the line's."""
+    points = [(round(px), round(py) + edge.y) for px, py in [edge.line.tip, *edge.line.points]]
+    width = f", penwidth={edge.width:.1f}" if edge.width else ""
+    places = " ".join(f"%d,{py}" for _, py in points)
+    return f'%s -> %s [pos="e,{places}", {LINES[edge.look]}{width}]', [px for px, _ in points]
+
+
+def _said(edge: Edge) -> str:
+    """What an edge says, above its last level piece."""
+    points = edge.points
+    level = [(a[0], b[0], a[1]) for a, b in pairwise(points[0::3]) if a[1] == b[1]] or [(points[0][0], points[-1][0], points[0][1])]
+    left, right, y = [piece for piece in level if abs(piece[1] - piece[0]) > 10.0][-1]
+    return f', label=<<FONT POINT-SIZE="10">{text(edge.words)}</FONT>>, lp="{(left + right) / 2:.0f},{y + 7:.0f}"'
 
 
 def _write_boxes(boxes: list[Box], lines: list[str], count: int = 0) -> int:
@@ -106,8 +110,7 @@ def dot_text(graph: Graph, layout: Layout, boxes: list[Box], loose: list[Item], 
     lines = _HEADER + ([f"graph [label=<{'<BR/>'.join(said)}>, labelloc=t]"] if said else [])
     lines += map(_node, loose)
     _write_boxes(boxes, lines)
-    writer = _Lines()
-    lines += [_edge(edge, writer) for edge in graph.edges]
+    lines += map(_Edges().write, graph.edges)
     return "\n".join([*lines, *(_legend(graph, layout) if legend else []), "}", ""])
 
 

@@ -54,7 +54,8 @@ class _Builder:
     def __init__(self, roots: Sequence[Node], parameters: Mapping[int, str], names: Mapping[int, str], weights: str) -> None:
         self.parameters, self.names, self.weights = parameters, names, weights
         nodes = reachable(roots)
-        self.numbers = {node._order: i for i, node in enumerate(nodes)}
+        numbers = range(len(nodes))
+        self.numbers = {node._order: i for i, node in zip(numbers, nodes, strict=True) if node._op is None}  # of leaves
         self.roots = {y._order for y in roots}
         self.ops = [node for node in nodes if node._op is not None]
         self.places = Places()
@@ -62,15 +63,16 @@ class _Builder:
         self.graph = Graph(runs=list(dict.fromkeys(self.runs.values())))
         outermost = {run.around[:1] for run in self.graph.runs if len(run.around) > 1}
         self.root = outermost.pop() if len(outermost) == 1 else ("",)  # the module of all: a box around everything says nothing
-        self.made: dict[int, Item] = {}  # by the order of the op
+        self.made: dict[int, Item] = {}  # by the order of the op, in the order of `ops`
         self.run: dict[int, Run] = {}
         self.leaves: dict[Any, Item] = {}
         self.leaf_blocks: dict[Any, tuple[int, int, Any]] = {}
         self.copies: dict[Any, int] = defaultdict(int)
         self.kinds: dict[Any, int] = {}  # numbers for what tells ops of a step apart
         self.short_names: dict[Any, str] = {}
-        for node in self.ops:
-            self._add_op(node)
+        for number, node in zip(numbers, nodes, strict=True):
+            if node._op is not None:
+                self._add_op(node, number)
         self._set_grid()
         self._add_edges()
         for y in roots:
@@ -82,14 +84,14 @@ class _Builder:
 
     # ---- ops
 
-    def _add_op(self, node: Node) -> None:
+    def _add_op(self, node: Node, number: int) -> None:
         op: Any = node._op
         where = self.places.where(node._place)
         word = op.__name__.lstrip("_")
         words = index_text(node._settings["index"]) if word == "getitem" else SYMBOLS.get(word, word)
         look = "gradient operation" if where.backward else "mask" if where.scopes[-1:] == ("mask",) else "operation"
         look = "output" if node._order in self.roots else look
-        item = Item(f"n{self.numbers[node._order]}", look, words, None, (node,), name=self._name(node), scopes=where.scopes)
+        item = Item(f"n{number}", look, words, None, (node,), name=self._name(node), scopes=where.scopes)
         is_slice = word == "getitem" and isinstance(node._settings["index"], tuple)
         kind = self.kinds.setdefault((word, words if is_slice else "", where.scopes, where.backward), len(self.kinds))
         if where.step is None:
@@ -120,8 +122,8 @@ class _Builder:
         reads = self._set_stages()
         made = self.made
         after: list[Node] = []
-        for node in self.ops:
-            item, run = made[node._order], self.run.get(node._order)
+        for node, item in zip(self.ops, made.values(), strict=True):
+            run = self.run.get(node._order)
             if run is not None:
                 item.stage, item.row = run.stage, 2 * run.row + 1
             elif read := reads[node._order]:
@@ -131,8 +133,7 @@ class _Builder:
                 after.append(node)
         uses: dict[int, tuple[int, int]] = {}
         pending = {node._order for node in after}
-        for node in reversed(self.ops):
-            item = made[node._order]
+        for node, item in zip(reversed(self.ops), reversed(made.values()), strict=True):
             if node._order in pending:
                 item.stage, item.row = uses.get(node._order, (0, 0))
             at = item.stage, item.row - item.row % 2
@@ -145,11 +146,11 @@ class _Builder:
         reads: dict[int, int] = {}
         along: dict[tuple[int, int], int] = defaultdict(int)  # run, run: how often one reads the other's same step
         across: dict[tuple[int, int], int] = defaultdict(int)
-        made, runs = self.made, self.run
-        for node in self.ops:
+        runs = self.run
+        for node, item in zip(self.ops, self.made.values(), strict=True):
             run = runs.get(node._order)
             bits = 0
-            step = made[node._order].step
+            step = item.step
             for x in node._inputs:
                 source = self._source(x)
                 if source is None:
@@ -189,23 +190,22 @@ class _Builder:
     def _add_edges(self) -> None:
         """Edges in the order of their heads; initial states are leaves where other steps have what another step made."""
         made = self.made
-        carried: set[Any] = set()
-        for node in self.ops:
-            head = made[node._order]
+        carried: dict[Any, set[int]] = defaultdict(set)  # what an op of a run is called -> which of its operands are states
+        for node, head in zip(self.ops, made.values(), strict=True):
             for i, x in enumerate(node._inputs):
                 source = made.get(x._order) if isinstance(x, Node) else None
                 if source is None and isinstance(x, Node) and self.weights == "once":  # below the first that uses it
                     own = (head.stage, head.row - head.row % 2, None)
                     self.leaf_blocks[x._order] = min(self.leaf_blocks.get(x._order, own), own, key=lambda block: block[:2])
                 if source is not None and source.step is not None and source.step != head.step and self._same_run(source, head):
-                    carried.add((head.stage, head.row, head.key, i))
+                    carried[head.stage, head.row, head.key].add(i)
         edges, new = self.graph.edges, []
-        for node in self.ops:
-            head = made[node._order]
+        for node, head in zip(self.ops, made.values(), strict=True):
             if head.step is not None and head.scopes[-1:] == ("mask",):
                 self._note_mask(node, head)
+            states = carried.get((head.stage, head.row, head.key), ())
             for i, x in enumerate(node._inputs):
-                is_state = (head.stage, head.row, head.key, i) in carried
+                is_state = i in states
                 maker = made.get(x._order) if isinstance(x, Node) else None
                 if maker is None:
                     maker = self._operand(head, i, x, is_state)
@@ -279,7 +279,7 @@ class _Builder:
 
     def _adopt_views(self) -> None:
         """What only slices or reshapes for one op belongs to the box of that op."""
-        views = [self.made[node._order] for node in self.ops if node._op is not None and node._op.__name__ in VIEWS]
+        views = [item for node, item in zip(self.ops, self.made.values(), strict=True) if node._op and node._op.__name__ in VIEWS]
         users: dict[Item, list[Item]] = {item: [] for item in views}
         shared = [item for item in self.graph.items if item.look == "input" and item.nodes and self.copies[item.order] > 1]
         users |= {item: [] for item in shared}

@@ -25,6 +25,7 @@ class Item:
     stage: int = 0
     row: int = 0
     step: Any = None  # a number, START, or None in an even row
+    order: int = -1  # when it was made; -1 for constants
     gradient: float | None = None  # ||dL/dx||, where it is painted
     fill: str = ""
     ink: str = ""
@@ -33,6 +34,10 @@ class Item:
     y: int = 0
     width: float = 0.0
     height: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.nodes:
+            self.order = self.nodes[-1]._order
 
     @property
     def block(self) -> tuple[int, int, Any]:
@@ -43,11 +48,6 @@ class Item:
     def rect(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top of its frame, when it is laid out."""
         return self.x - self.width / 2, self.y - self.height / 2, self.x + self.width / 2, self.y + self.height / 2
-
-    @property
-    def order(self) -> int:
-        """When it was made; -1 for constants."""
-        return self.nodes[-1]._order if self.nodes else -1
 
 
 @dataclass(eq=False, slots=True)
@@ -60,8 +60,15 @@ class Edge:
     look: str = ""
     words: str = ""
     width: float = 0.0  # where gradients are painted
-    plan: Any = None  # how it goes, when it is laid out
-    route: Any = None  # its line, then
+    plan: Any = None  # how it goes, when it is laid out; its line then is `line`, moved by x, y
+    line: Any = None
+    x: int = 0
+    y: int = 0
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """The control points of its line's Bézier pieces, then the tip of its arrow."""
+        return [(x + self.x, y + self.y) for x, y in [*self.line.points, self.line.tip]]
 
 
 @dataclass

@@ -52,6 +52,7 @@ class Layout:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.blocks: dict[Any, Block] = {}
+        self.at: dict[Item, Block] = {}
         self.templates: dict[Any, Template] = {}
         self.columns: dict[int, list[Any]] = {}  # of each stage, the steps
         self.rows: dict[int, set[int]] = defaultdict(set)  # of each stage, those in which something stands
@@ -94,7 +95,8 @@ class Layout:
                     steps[stage].add(step)
                 else:
                     steps[stage] |= set()
-            self.blocks[key].items.append(item)
+            block = self.at[item] = self.blocks[key]
+            block.items.append(item)
         self.columns = {stage: sorted(steps[stage]) for stage in sorted(steps)}
         at = {(stage, step): i for stage, columns in self.columns.items() for i, step in enumerate(columns)}
         for (stage, row, step), block in self.blocks.items():
@@ -123,33 +125,33 @@ class Layout:
                 seen[slot] = item.order
                 item.slot = slot
                 item.width, item.height = width, height = size(item)
-                if width > slot.width:
-                    slot.width = width
-                if height > slot.height:
-                    slot.height = height
+                slot.width = max(slot.width, width)
+                slot.height = max(slot.height, height)
 
     # ---- how edges go
 
     def _plan_edges(self) -> None:
-        blocks = self.blocks
-        users: dict[Slot, set[Slot]] = defaultdict(set)
-        operands: dict[Slot, set[Any]] = defaultdict(set)
-        looks = {}
+        at = self.at
+        for edge in self.graph.edges:
+            if at[edge.tail] is not at[edge.head]:
+                self.arrivals[edge.head.slot] += 1
+        seen: dict[Any, Edge] = {}  # by the slots of its ends and its operand
         for edge in self.graph.edges:
             tail, head = edge.tail, edge.head
-            operands[head.slot].add((tail.slot, edge.operand))
-            users[tail.slot].add(head.slot)
-            looks[tail.slot] = tail.look
-            self.arrivals[head.slot] += tail.block != head.block
-        for edge in self.graph.edges:
-            tail, head = edge.tail, edge.head
-            source, target = blocks[tail.block], blocks[head.block]
+            source, target = at[tail], at[head]
             if source is target and edge.look != "rolled":
                 edge.plan = target.template.link(tail.slot, head.slot, edge.operand)
                 target.edges.append(edge)
             else:
                 edge.plan = self._plan(edge, source, target)
                 self.crossing.append(edge)
+            seen[tail.slot, head.slot, edge.operand] = edge
+        users: dict[Slot, set[Slot]] = defaultdict(set)
+        operands: dict[Slot, set[Any]] = defaultdict(set)
+        for tail, head, operand in seen:
+            users[tail].add(head)
+            operands[head].add((tail, operand))
+        looks = {edge.tail.slot: edge.tail.look for edge in seen.values()}
         for slot, heads in users.items():
             if len(heads) == 1 and looks[slot] in ("parameter", "constant"):
                 (host,) = heads
@@ -261,15 +263,15 @@ class Layout:
             plan = edge.plan
             if isinstance(plan, Link):
                 if plan.side:
-                    block = self.blocks[edge.head.block]
+                    block = self.at[edge.head]
                     self._side_lane(block.template, plan.tail, "exit", 1, None)
                     self._side_lane(block.template, plan.head, "entry", 1, plan.operand)
                     self._lane(self.gutter_right(block), ("side", plan.tail.key))
                 continue
             if plan.exit == "side":
-                self._side_lane(self.blocks[edge.tail.block].template, edge.tail.slot, "exit", plan.way, None)
+                self._side_lane(self.at[edge.tail].template, edge.tail.slot, "exit", plan.way, None)
             if plan.entry == "side":
-                self._side_lane(self.blocks[edge.head.block].template, edge.head.slot, "entry", plan.side, edge.operand)
+                self._side_lane(self.at[edge.head].template, edge.head.slot, "entry", plan.side, edge.operand)
             for gutter, key in plan.gutters:
                 self._lane(gutter, key)
 
@@ -316,8 +318,8 @@ class Layout:
             if block.key[2] != START:
                 continue
             wanted: dict[Slot, float] = {}
-            for edge in self.graph.edges:
-                if edge.tail.block == block.key:
+            for edge in self.crossing:
+                if self.at[edge.tail] is block:
                     wanted[edge.tail.slot] = min(wanted.get(edge.tail.slot, 1e9), edge.head.slot.y)
             y, template = 0.0, block.template
             template.rows = [[]]

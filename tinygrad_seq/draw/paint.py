@@ -42,8 +42,11 @@ def annotate(graph: Graph, show: Sequence[Show], norms: dict[int, float] | None)
     if norms is not None:
         _paint(graph, norms)
     for item in graph.items:
-        says_name = item.look in ("parameter", "input", "detached")
-        lines = [f"{item.note}  {'' if says_name else item.name}".strip()]
+        if item.name and item.look not in ("parameter", "input", "detached"):  # which say it themselves
+            item.note = f"{item.note}  {item.name}".strip()
+        if not show:
+            continue
+        lines = [item.note]
         if item.nodes and item.look != "hidden":
             lines.append(_facts(item, show))
         if "gradient" in show and item.gradient is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..nn import Module, _walk
 from ..record import Node, Place, grad
@@ -57,24 +57,22 @@ class Places:
     def _resolved(self, place: Place) -> Where:
         """From the nearest place around it that is known, inwards."""
         chain = []
-        while id(place) not in self._known:
+        while place is not None and id(place) not in self._known:
             chain.append(place)
             place = place[0]
         where = self._known[id(place)]
-        for place in reversed(chain):
-            where = self._known[id(place)] = self._within(where, place)
+        for inner in reversed(chain):
+            where = self._known[id(inner)] = self._within(where, *inner)
         return where
 
-    def _within(self, outer: Where, place: Place) -> Where:
-        around, label = place
+    def _within(self, outer: Where, around: Place, label: object) -> Where:
         modules = (*outer.modules, label) if isinstance(label, Module) else outer.modules
-        if label.__class__ is int and outer.step is None:
+        if isinstance(label, int) and outer.step is None:
             return Where(around, outer.scopes, label, (), outer.backward, modules)
         if label is grad:
             return outer._replace(backward=True)
-        if any(label is module for module in outer.modules):
-            return outer._replace(modules=modules)
-        return outer._replace(scopes=(*outer.scopes, self._name(label, outer)), modules=modules)
+        named = () if any(label is module for module in outer.modules) else (self._name(label, outer),)
+        return Where(outer.loop, outer.around, outer.step, outer.scopes + named, outer.backward, modules)
 
     def _name(self, label: object, outer: Where) -> str:
         """A scope's name; of a module the path to it in the nearest module around, else its class."""

@@ -24,20 +24,6 @@ class Line:
     tip: Point
 
 
-@dataclass(eq=False, slots=True)
-class Route:
-    """A line, moved by x, y."""
-
-    line: Line
-    x: int
-    y: int
-
-    @property
-    def points(self) -> list[Point]:
-        """The control points of its Bézier pieces, then the tip of its arrow."""
-        return [(x + self.x, y + self.y) for x, y in [*self.line.points, self.line.tip]]
-
-
 class Router:
     """Gives all blocks their y, all items their place, all edges their line."""
 
@@ -51,7 +37,7 @@ class Router:
         for block in layout.blocks.values():
             self._set_places(block)
         for edge in layout.crossing:
-            edge.route = self._route(edge)
+            self._set_line(edge)
 
     # ---- heights
 
@@ -59,15 +45,14 @@ class Router:
         for edge in self.layout.crossing:
             plan = edge.plan
             if plan.entry == "side" and edge.head.slot.key != TALL:
-                template = self.layout.blocks[edge.head.block].template
+                template = self.layout.at[edge.head].template
                 if is_clear(template, edge.head.slot, plan.side):
                     lines = self.aside[template, edge.head.slot, plan.side]
                     lines.setdefault(edge.operand, len(lines))
 
     def _verticals(self, edge: Edge, plan: Plan) -> list[float]:
         """Where a line by way of channels runs upright."""
-        blocks = self.layout.blocks
-        source, target = blocks[edge.tail.block], blocks[edge.head.block]
+        source, target = self.layout.at[edge.tail], self.layout.at[edge.head]
         xs = [source.x + source.template.slots["out", edge.tail.key].x] if plan.exit == "port" else []
         xs += [self._lane_x(gutter, key) for gutter, key in plan.gutters]
         if plan.entry == "port":
@@ -138,20 +123,21 @@ class Router:
             key = (link, self._side_x(block, link) - x) if link.side else link
             if key not in lines:
                 lines[key] = _line([(px - x, py - y) for px, py in self._within(block, link)])
-            edge.route = Route(lines[key], x, y)
+            edge.line, edge.x, edge.y = lines[key], x, y
 
-    def _route(self, edge: Edge) -> Route:
+    def _set_line(self, edge: Edge) -> None:
         """The line of an edge between blocks."""
         plan = edge.plan
         if plan.channels:
-            return Route(_line(self._by_channels(edge, plan)), 0, 0)
-        source, target = self.layout.blocks[edge.tail.block], self.layout.blocks[edge.head.block]
+            edge.line = _line(self._by_channels(edge, plan))
+            return
+        source, target = self.layout.at[edge.tail], self.layout.at[edge.head]
         x, y = round(source.x), round(source.y)
         gutter, lane = plan.gutters[0]
         key = edge.tail.slot, edge.head.slot, edge.operand, target.x - x, target.y - y, self._lane_x(gutter, lane) - x
         if key not in self.lines:
             self.lines[key] = _line([(px - x, py - y) for px, py in self._by_gutter(edge, plan)])
-        return Route(self.lines[key], x, y)
+        edge.line, edge.x, edge.y = self.lines[key], x, y
 
     def _within(self, block: Block, link: Link) -> list[Point]:
         """A line within a block: upright past the nodes of each level, and slanting between the levels only."""
@@ -211,7 +197,7 @@ class Router:
 
     def _by_gutter(self, edge: Edge, plan: Plan) -> list[Point]:
         """From one column into the next."""
-        source, target = self.layout.blocks[edge.tail.block], self.layout.blocks[edge.head.block]
+        source, target = self.layout.at[edge.tail], self.layout.at[edge.head]
         tail, head = edge.tail.slot, edge.head.slot
         lane = self._lane_x(*plan.gutters[0])
         entry = self._entry(target, head, edge.operand, plan.side, source.y + tail.y)
@@ -223,7 +209,7 @@ class Router:
     def _by_channels(self, edge: Edge, plan: Plan) -> list[Point]:
         """Out at the top of a block, along channels and gutters, and in at the bottom of another, or at its side."""
         layout = self.layout
-        source, target = layout.blocks[edge.tail.block], layout.blocks[edge.head.block]
+        source, target = layout.at[edge.tail], layout.at[edge.head]
         xs = self._verticals(edge, plan)
         if plan.exit == "port":
             port = source.template.slots["out", edge.tail.key]
