@@ -21,6 +21,7 @@ from models.task import Problem
 from tinygrad_seq import Tensor, grad, scope, step
 from tinygrad_seq.draw import Drawing, draw
 from tinygrad_seq.draw.paint import colour, gradient_norms
+from tinygrad_seq.ledger import contributions
 
 GOLDEN = Path(__file__).parent / "golden" / "rnn.dot"
 
@@ -104,6 +105,14 @@ def test_two_gaps_are_two_columns() -> None:
     y, params = unrolled(9)
     notes = [item.note for item in draw(y, params=params, steps=[0, 4, 8]).graph.items if item.look == "hidden"]
     assert notes == ["3 identical steps", "3 identical steps"]
+
+
+def test_lines_from_hidden_steps_to_one_op_are_one_line_that_counts_them() -> None:
+    y, params = unrolled(1000, RNNCell)
+    graph = draw(y, params=params).graph
+    (line,) = [edge for edge in graph.edges if edge.tail.look == "hidden" and edge.head.step is None]
+    assert (line.head.words, line.words) == ("stack", "× 997")
+    assert Counter(edge.words for edge in graph.edges) == {"": len(graph.edges) - 1, "× 997": 1}
 
 
 def test_rolled_up_a_step_hands_its_states_to_itself() -> None:
@@ -245,6 +254,23 @@ def test_gradient_norms_are_those_of_the_chain_rule() -> None:
     assert norms[params.W_h._order] == pytest.approx(float(np.linalg.norm(params.W_h.grad)), rel=1e-12)
     twice = gradient_norms([y, y])
     assert twice[params.W_h._order] == pytest.approx(2 * norms[params.W_h._order], rel=1e-12)
+
+
+def test_a_copy_of_a_weight_shows_its_steps_share_of_the_gradient() -> None:
+    y, params = unrolled(4)
+
+    def shown(**options: Any) -> dict[Any, float | None]:
+        return {item.step: item.gradient for item in draw(y, params=params, **options).graph.items if item.words == "W_h"}
+
+    share = contributions(y, params.W_h)
+    by_step = dict(zip(share.steps, share.norms, strict=True))
+    assert shown(gradients=True) == pytest.approx(by_step)
+    assert shown(gradients=True, depth="gate") == pytest.approx(by_step)
+    assert shown(gradients=True, steps=[0, -1]) == pytest.approx({t: by_step[t] for t in (0, 3)})
+    whole = {None: float(np.linalg.norm(share.total))}
+    assert shown(gradients=True, weights="once") == pytest.approx(whole)
+    twice = {item.step: item.gradient for item in draw([y, y], params=params, gradients=True).graph.items if item.words == "W_h"}
+    assert twice == pytest.approx({t: 2 * norm for t, norm in by_step.items()})
 
 
 def test_painted_gradients_fall_off_in_colour_and_width_where_they_vanish() -> None:

@@ -25,7 +25,7 @@ from .dot import dot_text
 from .fold import Depth, Steps, folded
 from .graph import graph_of
 from .layout import Layout
-from .paint import Show, annotate, gradient_norms
+from .paint import Show, annotate
 from .render import Drawing
 from .route import Router
 
@@ -58,7 +58,8 @@ def draw(
         What is not said of these three is chosen so that the picture can be read, and the picture then says how to unfold it.
     weights: "copies", a parameter in each step that uses it, or "once", one node with lines to all.
     show: what to write into the nodes, of "shape", "dtype", "stats", "values" (where there are few) and "gradient".
-    gradients: paint the norm of dL/dx of each node x, where L is y, as colour on a logarithmic scale and as width of lines.
+    gradients: paint the norm of dL/dx of each node x, where L is y, as colour on a logarithmic scale and as width of lines; of a copy of
+        a weight, the share that its step has of it: the shares sum to dL/dW.
 
     Raises TypeError for what is not a Tensor, ValueError for a depth, step or `show` that does not exist, and for gradients of a y that
     is not a number or has none.
@@ -79,7 +80,7 @@ def draw(
         graph = graph_of(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}), weights)
         called = {item.nodes[0]._order: item.name for item in graph.items if item.nodes}
         graph = folded(graph, depth, steps, rolled)
-        annotate(graph, (show,) if isinstance(show, str) else show, gradient_norms(roots) if gradients or "gradient" in show else None)
+        annotate(graph, (show,) if isinstance(show, str) else show, roots if gradients or "gradient" in show else ())
         layout = Layout(graph)
         Router(layout)
         boxes, loose = boxes_of(layout)

@@ -118,7 +118,9 @@ def _legend(graph: Graph, layout: Layout) -> list[str]:
     """A sample of each look and line that the picture has, to its right."""
     looks = {item.look for item in graph.items} - {"constant"}
     strokes = {edge.look for edge in graph.edges}
-    nodes = [Item(f"legend_{i}", look, MEANINGS[look], None) for i, look in enumerate(LOOKS) if look in looks]
+    copied = len({item.step for item in graph.items if item.look == "parameter"}) > 1
+    notes = {"parameter": "in each step: its share"} if graph.scale and copied else {}
+    nodes = [Item(f"legend_{i}", look, MEANINGS[look], None, note=notes.get(look, "")) for i, look in enumerate(LOOKS) if look in looks]
     words = [(i, look, Item(f"legend_line_{i}", "constant", MEANINGS[look], None)) for i, look in enumerate(LINES) if look in strokes]
     half = max([60.0, *(size(item)[0] / 2 for item in [*nodes, *(item for _, _, item in words)])]) + 14.0
     x, y = round(layout.width + 28.0 + half), round(max((item.y for item in graph.items), default=0) - 20.0)

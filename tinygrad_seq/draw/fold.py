@@ -223,13 +223,17 @@ def _at_t(name: str, step: int) -> str:
 
 
 def merged(graph: Graph, into: dict[Item, Item], lost: set[Item] | None = None) -> Graph:
-    """The graph with items replaced by those that stand for them; edges between the same two become one, from one to itself none."""
+    """The graph with items replaced by those that stand for them; edges between the same two become one, from one to itself none.
+
+    One that leads out of hidden steps says how many it stands for.
+    """
     lost = lost or set()
     result = Graph(runs=graph.runs, masked=graph.masked, captions=graph.captions, remark=graph.remark)
     items = dict.fromkeys(into.get(item, item) for item in graph.items if item not in lost)
     result.items = sorted(items, key=lambda item: item.order)
     single = set(graph.items) - set(into.values())
-    seen = set()
+    made: dict[Any, Edge] = {}
+    count: dict[Any, int] = defaultdict(int)
     for edge in graph.edges:
         if edge.tail in lost or edge.head in lost:
             continue
@@ -241,10 +245,15 @@ def merged(graph: Graph, into: dict[Item, Item], lost: set[Item] | None = None) 
         look, words = edge.look, edge.words
         if goes_round and look == "state":
             look, words = "rolled", tail.name or edge.tail.name
-        operand = edge.operand if tail in single and head in single else 0 if tail.key != TALL else edge.operand
-        if (tail, head, operand, look) not in seen:
-            seen.add((tail, head, operand, look))
-            result.edges.append(Edge(tail, head, operand, look, words))
+        leads_out = tail.key == TALL and head.step is None
+        operand = edge.operand if tail.key == TALL or (tail in single and head in single) else 0
+        key = tail, head, None if leads_out else operand, look
+        if key not in made:
+            made[key] = Edge(tail, head, operand, look, words)
+        elif leads_out:
+            count[key] += 1
+            made[key].words = f"× {count[key] + 1}"
+    result.edges = list(made.values())
     # A leaf that nobody reads any more goes, and what it was cut off from with it.
     reads, read = ({edge.tail for edge in edges} for edges in (result.edges, graph.edges))
     unread = {item for item in (into.get(tail, tail) for tail in read) if item.look in (*_ABSORBED, "detached")} - reads

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from ..ledger import chain
 from ..record import Node, grad
 from .graph import reachable
 from .items import Graph, Item
@@ -28,19 +29,44 @@ def gradient_norms(roots: Sequence[Node]) -> dict[int, float]:
     A root that no gradient flows to adds nothing; ValueError where that is all of them.
     """
     totals: dict[int, Any] = {}
-    for root in [root for root in roots if root._requires_grad] or roots:
+    for root in _flowing(roots):
         nodes = [node for node in reachable([root]) if node._requires_grad]
         for node, g in zip(nodes, grad(root, nodes), strict=True):
             totals[node._order] = totals[node._order] + g if node._order in totals else g
-    return {order: float(np.linalg.norm(np.asarray(g, np.float64))) for order, g in totals.items()}
+    return {order: _norm(g) for order, g in totals.items()}
 
 
-def annotate(graph: Graph, show: Sequence[Show], norms: dict[int, float] | None) -> None:
-    """Write into each item what `show` asks for, and paint the gradients, if there are any."""
+def _flowing(roots: Sequence[Node]) -> Sequence[Node]:
+    return [root for root in roots if root._requires_grad] or roots
+
+
+def _norm(g: Any) -> float:
+    return float(np.linalg.norm(np.asarray(g, np.float64)))
+
+
+def shares(graph: Graph, roots: Sequence[Node]) -> dict[Item, float]:
+    """||dL/dW_k|| of each copy of a parameter W, where W_k stands for W as the ops use it that this copy leads to: Σ_k dL/dW_k = dL/dW."""
+    copies: dict[tuple[int, int], Item] = {}  # by the orders of an op and of the parameter that it uses
+    for edge in graph.edges:
+        if edge.tail.look == "parameter":
+            W = edge.tail.nodes[0]
+            copies |= {(node._order, W._order): edge.tail for node in edge.head.nodes if any(x is W for x in node._inputs)}
+    norms = {copy: 0.0 for copy in copies.values()}
+    sums: dict[Item, Any] = {}
+    for root in _flowing(roots):
+        for node, _, parts in chain(root):
+            for x, part in parts:
+                if (copy := copies.get((node._order, x._order))) is not None:
+                    sums[copy] = sums[copy] + part if copy in sums else part
+    return norms | {copy: _norm(g) for copy, g in sums.items()}
+
+
+def annotate(graph: Graph, show: Sequence[Show], roots: Sequence[Node]) -> None:
+    """Write into each item what `show` asks for, and paint the gradients of the roots, if there are any."""
     if unknown := [what for what in show if what not in get_args(Show)]:
         raise ValueError(f"draw: show={unknown[0]!r}, expected some of {', '.join(get_args(Show))}.")
-    if norms is not None:
-        _paint(graph, norms)
+    if roots:
+        _paint(graph, roots)
     for item in graph.items:
         if item.name and item.look not in ("parameter", "input", "detached"):  # which say it themselves
             item.note = f"{item.note}  {item.name}".strip()
@@ -68,11 +94,12 @@ def _facts(item: Item, show: Sequence[Show]) -> str:
     return "\n".join([" ".join(facts[:2]), *facts[2:]])
 
 
-def _paint(graph: Graph, norms: dict[int, float]) -> None:
+def _paint(graph: Graph, roots: Sequence[Node]) -> None:
     """Colour by log ||dL/dx||, from the least to the greatest in the picture; lines are the wider, the more flows back through them."""
+    norms, own = gradient_norms(roots), shares(graph, roots)
     for item in graph.items:
         if item.nodes and item.look != "hidden":
-            item.gradient = norms.get(item.nodes[-1]._order)
+            item.gradient = own[item] if item in own else norms.get(item.nodes[-1]._order)
     known = [item.gradient for item in graph.items if item.gradient]
     high = math.log10(max(known, default=1.0))
     low = max(math.log10(min(known, default=1.0)), high - _DECADES)
