@@ -199,15 +199,15 @@ GALLERY: dict[str, tuple[str, Wish, dict[str, Any]]] = {  # of the README: file 
     "draw_gru": ("cell", Wish("gru", 3), {}),
     "draw_bidirectional": ("bidirectional", Wish("rnn"), {"depth": "gate"}),
     "draw_stacked": ("stacked", Wish("lstm"), {"depth": "cell"}),
-    "draw_attention": ("attention", Wish("gru", 3), {"depth": "gate"}),
+    "draw_attention": ("attention", Wish("rnn", 3), {"depth": "gate"}),
     "draw_seq2seq": ("seq2seq", Wish("lstm", teacher=0.5), {"depth": "cell"}),
-    "draw_truncated": ("truncated", Wish("rnn", 6), {"depth": "gate"}),
+    "draw_truncated": ("truncated", Wish("rnn"), {"depth": "gate"}),
     "draw_masked": ("cell", Wish("rnn", 3, masked=True), {}),
     "draw_caption": ("caption", Wish("gru"), {"depth": "cell"}),
     "draw_folded": ("cell", Wish("lstm", 50), {"steps": [0, 1, -1], "depth": "gate"}),
     "draw_rolled": ("cell", Wish("lstm"), {"rolled": True}),
-    "draw_vanishing_rnn": ("cell", Wish("rnn", 8, loss="last"), {"depth": "gate", "gradients": True}),
-    "draw_vanishing_lstm": ("cell", Wish("lstm", 8, loss="last"), {"depth": "gate", "gradients": True}),
+    "draw_vanishing_rnn": ("cell", Wish("rnn", 6, loss="last"), {"depth": "gate", "gradients": True}),
+    "draw_vanishing_lstm": ("cell", Wish("lstm", 6, loss="last"), {"depth": "gate", "gradients": True}),
 }
 
 

@@ -69,13 +69,13 @@ def _run_box(layout: Layout, name: str, blocks: list[Block], scopes: dict[Templa
         kind = "masked" if layout.graph.masked.get(block.key) == "masked" else "step"
         steps.append(Box(kind, caption, rect, (at, bottom - HEADER + 8.0), inner, items))
     left, right = min(box.rect[0] for box in steps) - 6.0, max(box.rect[2] for box in steps) + 6.0
-    rect = left, bottom - HEADER - 6.0, right, top + HEADER
+    rect = left, bottom - HEADER - 6.0, right, top + HEADER + 5.0
     ports = [block.x + slot.x for block in blocks[:1] for slot in block.template.slots.values() if slot.key[0] == "out"]
     width = text_width(name, 11.0)
     at = _free(ports, left + 4.0, max(steps[0].rect[2], left + width + 8.0), width)
     if any(item.words == name for box in steps for item in box.items):
         name = ""  # a folded cell says it itself
-    return Box("run", name, rect, (at, top + HEADER - 8.0), steps)
+    return Box("run", name, rect, (at, top + HEADER - 3.0), steps)
 
 
 def _free(taken: list[float], left: float, right: float, width: float) -> float:

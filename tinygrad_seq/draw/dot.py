@@ -11,14 +11,14 @@ from .boxes import Box
 from .items import Edge, Graph, Item
 from .layout import Layout
 from .looks import LINES, LOOKS, MEANINGS
-from .measure import font_size, size
+from .measure import font_size, size, text_width
 from .paint import colour
 
 _HEADER = [
     "digraph {",
     'graph [layout=nop2, outputorder=edgesfirst, fontname="Helvetica,Arial,sans-serif", pad=0.2]',
     'node [fontname="Helvetica,Arial,sans-serif", fixedsize=shape]',
-    "edge [arrowsize=0.7]",
+    'edge [arrowsize=0.7, fontname="Helvetica,Arial,sans-serif"]',
 ]
 _BOXES = {
     "run": 'color="#D0D0D0", style=dashed, fontsize=11, fontcolor="#444444"',
@@ -80,11 +80,14 @@ def _pattern(edge: Edge) -> tuple[str, list[int]]:
 
 
 def _said(edge: Edge) -> str:
-    """What an edge says, above its last level piece."""
+    """What an edge says: above its last level piece, or to the right of where it begins."""
     points = edge.points
-    level = [(a[0], b[0], a[1]) for a, b in pairwise(points[0::3]) if a[1] == b[1]] or [(points[0][0], points[-1][0], points[0][1])]
-    left, right, y = [piece for piece in level if abs(piece[1] - piece[0]) > 10.0][-1]
-    return f', label=<<FONT POINT-SIZE="10">{text(edge.words)}</FONT>>, lp="{(left + right) / 2:.0f},{y + 7:.0f}"'
+    level = [(a, b) for a, b in pairwise(points[0::3]) if a[1] == b[1] and abs(a[0] - b[0]) > 10.0]
+    x, y = points[0][0] + text_width(edge.words, 10.0) / 2 + 4.0, points[0][1] + 10.0
+    if level:
+        (left, y), (right, _) = level[-1]
+        x, y = (left + right) / 2, y + 8.0
+    return f', label=<<FONT POINT-SIZE="10">{text(edge.words)}</FONT>>, lp="{x:.0f},{y:.0f}"'
 
 
 def _write_boxes(boxes: list[Box], lines: list[str], count: int = 0) -> int:

@@ -246,7 +246,7 @@ def merged(graph: Graph, into: dict[Item, Item], lost: set[Item] | None = None) 
         if goes_round and look == "state":
             look, words = "rolled", tail.name or edge.tail.name
         leads_out = tail.key == TALL and head.step is None
-        operand = edge.operand if tail.key == TALL or (tail in single and head in single) else 0
+        operand = edge.operand if tail.key == TALL or (tail in single and head in single) else int(look == "state")
         key = tail, head, None if leads_out else operand, look
         if key not in made:
             made[key] = Edge(tail, head, operand, look, words)
