@@ -238,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--weights", choices=("copies", "once"), default="copies", help="a copy in each step, or each once (%(default)s)")
     how.add_argument("--show", choices=get_args(Show), action="append", default=[], help="write into the nodes; may be given again")
     how.add_argument("--gradients", action="store_true", help="paint the norm of the gradient at each node")
+    how.add_argument("--layout", choices=("columns", "dot"), default="columns", help="or where Graphviz's dot puts things (%(default)s)")
     how.add_argument("--title")
     how.add_argument("--no-legend", action="store_true")
     how.add_argument("--out", type=Path, metavar="FILE", help="what to write: .svg .png .pdf .dot .html (default: NETWORK.svg)")
@@ -261,7 +262,7 @@ def main(argv: Sequence[str]) -> int:
         picture = drawn(
             arguments.network, wish, depth=arguments.depth, steps="all" if arguments.all_steps else arguments.show_steps,
             rolled=arguments.rolled, weights=arguments.weights, show=arguments.show, gradients=arguments.gradients,
-            title=arguments.title, legend=not arguments.no_legend,
+            title=arguments.title, legend=not arguments.no_legend, layout=arguments.layout,
         )  # fmt: skip
     except ValueError as error:
         raise Problem(str(error)) from error

@@ -391,6 +391,35 @@ def test_without_a_renderer_the_error_says_how_to_get_one(monkeypatch: pytest.Mo
     assert "install graphviz" in drawing._repr_mimebundle_()["text/plain"]
 
 
+def test_dot_can_be_left_to_place_what_is_drawn() -> None:
+    y, params = lstm(2)
+    drawing = draw(y, params=params, layout="dot", gradients=True)
+    assert drawing.source == draw(y, params=params, layout="dot", gradients=True).source
+    assert not re.search(r"\b(pos|bb|lp)=", drawing.source)
+    columns = draw(y, params=params)
+    assert edges(drawing.source) == edges(columns.source)
+    assert drawing.source.count("label=<forget gate>") == drawing.source.count("label=<t = ") == 2
+    svg = rendered_svg(drawing)
+    assert sorted(re.findall(r"<title>(n\d+(?:_\d+)?)</title>", svg)) == sorted(positions(columns.source))
+    assert svg.count("<title>cluster_") == drawing.source.count("subgraph ")
+    with pytest.raises(ValueError, match="layout='neato'"):
+        draw(y, layout="neato")  # type: ignore[arg-type]
+
+
+def test_dot_places_a_small_graph_from_below_upwards() -> None:
+    x = Tensor(2.0, requires_grad=True, name="x")
+    svg = rendered_svg(draw(x * x + 1.0, layout="dot", legend=False))
+    assert len(re.findall(r"<title>n0&#45;&gt;n1</title>", svg)) == 2  # both edges of the square
+    places = [float(re.search(rf"<title>{name}</title>.*?<text[^>]* y=\"([-\d.]+)\"", svg, re.S)[1]) for name in ("n0", "n1", "n2")]  # type: ignore[index]
+    assert places == sorted(places, reverse=True)
+
+
+def test_more_nodes_than_dot_can_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_seq.draw.render._LARGEST_DOT", 3)
+    with pytest.raises(ValueError, match=r"4 nodes.*steps="):
+        draw(Tensor(1.0, requires_grad=True).tanh().tanh().tanh(), layout="dot").svg()
+
+
 def test_a_notebook_gets_the_svg_and_graphviz_the_source() -> None:
     drawing = draw(Tensor(1.0, requires_grad=True).tanh())
     rendered_svg(drawing)

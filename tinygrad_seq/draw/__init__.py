@@ -6,6 +6,7 @@ The DOT text carries its own layout, so it is the same, byte for byte, wherever 
     fold.py, paint.py                      several items as one; what is written into them, gradients as colour
     layers.py, layout.py, route.py         one drawing for each kind of block; blocks on the grid; lines in lanes
     boxes.py, dot.py (with looks.py)       boxes and their captions; the DOT text and the legend
+    plain.py                               the DOT text without places, for dot's own layout
     render.py                              the picture in the user's hand
 """
 
@@ -26,6 +27,7 @@ from .fold import Depth, Steps, folded
 from .graph import graph_of
 from .layout import Layout
 from .paint import Show, annotate
+from .plain import plain_text
 from .render import Drawing
 from .route import Router
 
@@ -45,6 +47,7 @@ def draw(
     weights: Literal["copies", "once"] = "copies",
     show: Show | Sequence[Show] = (),
     gradients: bool = False,
+    layout: Literal["columns", "dot"] = "columns",
 ) -> Drawing:
     """The computation graph of y, a Tensor or several: time steps as columns from left to right, inputs below, results above.
 
@@ -60,6 +63,10 @@ def draw(
     show: what to write into the nodes, of "shape", "dtype", "stats", "values" (where there are few) and "gradient".
     gradients: paint the norm of dL/dx of each node x, where L is y, as colour on a logarithmic scale and as width of lines; of a copy of
         a weight, the share that its step has of it: the shares sum to dL/dW.
+    layout: "columns", or "dot", the places that Graphviz's `dot` finds, with the same boxes.  Columns are the default without steps too:
+        a parameter stands beside its op and a chain upright, where `dot` bends a chain to make room for them; all pictures are then of one
+        kind, and the same wherever they are rendered.  What `dot` is left to place has no coordinates in `graph`, and takes it minutes
+        where there are many nodes.
 
     Raises TypeError for what is not a Tensor, ValueError for a depth, step or `show` that does not exist, and for gradients of a y that
     is not a number or has none.
@@ -76,15 +83,19 @@ def draw(
             raise TypeError(f"draw: params[{name!r}] is {type(tensor).__name__}, expected a Tensor.")
     if weights not in ("copies", "once"):
         raise ValueError(f'draw: weights={weights!r}, expected "copies" or "once".')
+    if layout not in ("columns", "dot"):
+        raise ValueError(f'draw: layout={layout!r}, expected "columns" or "dot".')
     with _no_collector():
         graph = graph_of(roots, {id(tensor): name for name, tensor in parameters.items()}, _named(names or {}), weights)
         called = {item.nodes[0]._order: item.name for item in graph.items if item.nodes}
         graph = folded(graph, depth, steps, rolled)
         annotate(graph, (show,) if isinstance(show, str) else show, roots if gradients or "gradient" in show else ())
-        layout = Layout(graph)
-        Router(layout)
-        boxes, loose = boxes_of(layout)
-        return Drawing(dot_text(graph, layout, boxes, loose, title, legend), graph, boxes, roots, called, title)
+        if layout == "dot":
+            return Drawing(plain_text(graph, title, legend), graph, [], roots, called, title, "dot")
+        grid = Layout(graph)
+        Router(grid)
+        boxes, loose = boxes_of(grid)
+        return Drawing(dot_text(graph, grid, boxes, loose, title, legend), graph, boxes, roots, called, title)
 
 
 @contextmanager

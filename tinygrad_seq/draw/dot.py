@@ -20,7 +20,7 @@ _HEADER = [
     'node [fontname="Helvetica,Arial,sans-serif", fixedsize=shape]',
     'edge [arrowsize=0.7, fontname="Helvetica,Arial,sans-serif"]',
 ]
-_BOXES = {
+BOXES = {
     "run": 'color="#D0D0D0", style=dashed, fontsize=11, fontcolor="#444444"',
     "step": 'color="#CCCCCC", style=solid, bgcolor="#FAFAFA", fontsize=11',
     "masked": 'color="#AAAAAA", style=solid, bgcolor="#E9E9E9", fontsize=11',
@@ -35,7 +35,8 @@ def text(words: str) -> str:
 
 
 @lru_cache(4096)
-def _label(words: str, note: str, ink: str) -> str:
+def label(words: str, note: str, ink: str) -> str:
+    """What a node says, with its notes below in small letters."""
     large, small = (f' COLOR="{ink}"', ink) if ink else ("", "#555555")
     lines = [f'<FONT POINT-SIZE="{font_size(words):.0f}"{large}>{text(words)}</FONT>']
     lines += [f'<FONT POINT-SIZE="9" COLOR="{small}">{text(line)}</FONT>' for line in note.splitlines()]
@@ -43,14 +44,19 @@ def _label(words: str, note: str, ink: str) -> str:
 
 
 @lru_cache(4096)
-def _frame(look: str, fill: str, width: float, height: float) -> str:
+def frame(look: str, fill: str, width: float, height: float) -> str:
+    """A node's shape, size and colours."""
     return f"width={width / 72:.3f}, height={height / 72:.3f}, {LOOKS[look]}" + (f', fillcolor="{fill}"' if fill else "")
 
 
+def sized(item: Item) -> tuple[float, float]:
+    """An item's width and height: those that it was given, or those that it needs."""
+    return (item.width, item.height) if item.width else size(item)
+
+
 def _node(item: Item) -> str:
-    width, height = (item.width, item.height) if item.width else size(item)
-    label, frame = _label(item.words, item.note, item.ink), _frame(item.look, item.fill, width, height)
-    return f'{item.id} [label=<{label}>, pos="{item.x},{item.y}", {frame}]'
+    words, look = label(item.words, item.note, item.ink), frame(item.look, item.fill, *sized(item))
+    return f'{item.id} [label=<{words}>, pos="{item.x},{item.y}", {look}]'
 
 
 class _Edges:
@@ -100,7 +106,7 @@ def _write_boxes(boxes: list[Box], lines: list[str], count: int = 0) -> int:
             continue
         x0, y0, x1, y1 = box.rect
         at = f"{box.caption_at[0]:.0f},{box.caption_at[1]:.0f}"
-        look = f'graph [label=<{text(box.caption)}>, bb="{x0:.0f},{y0:.0f},{x1:.0f},{y1:.0f}", lp="{at}", {_BOXES[box.kind]}]'
+        look = f'graph [label=<{text(box.caption)}>, bb="{x0:.0f},{y0:.0f},{x1:.0f},{y1:.0f}", lp="{at}", {BOXES[box.kind]}]'
         lines += [f"subgraph cluster_{count} {{", look, *map(_node, box.items)]
         count += 1
         stack += [None, *reversed(box.boxes)]

@@ -51,7 +51,7 @@ def shares(graph: Graph, roots: Sequence[Node]) -> dict[Item, float]:
         if edge.tail.look == "parameter":
             W = edge.tail.nodes[0]
             copies |= {(node._order, W._order): edge.tail for node in edge.head.nodes if any(x is W for x in node._inputs)}
-    norms = {copy: 0.0 for copy in copies.values()}
+    norms = dict.fromkeys(copies.values(), 0.0)
     sums: dict[Item, Any] = {}
     for root in _flowing(roots):
         for node, _, parts in chain(root):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..checkpoint import write_whole
 from ..record import Node
@@ -18,6 +18,7 @@ from .page import page
 from .story import tell
 
 _LARGEST = 50_000  # nodes
+_LARGEST_DOT = 1_000  # of those that `dot` has to place
 _LARGEST_PAGE = 5_000
 _NO_RENDERER = (
     "draw: rendering needs Graphviz, and there is neither `dot` on the PATH nor pygraphviz. Either `pip install 'tinygrad_seq[draw]'`, or "
@@ -34,10 +35,10 @@ class Drawing:
 
     def __init__(
         self, source: str, graph: Graph, boxes: list[Box], roots: Sequence[Node] = (), called: Mapping[int, str] | None = None,
-        title: str | None = None,
+        title: str | None = None, engine: Literal["nop2", "dot"] = "nop2",
     ) -> None:  # fmt: skip
         self.source, self.graph, self.boxes = source, graph, boxes
-        self._roots, self._called, self._title = roots, called or {}, title
+        self._roots, self._called, self._title, self._engine = roots, called or {}, title, engine
 
     @property
     def graphviz(self) -> Any:
@@ -82,9 +83,10 @@ class Drawing:
             raise OSError(error.errno, f"save: cannot write there ({error.strerror})", str(path)) from error
 
     def _rendered(self, format: str) -> bytes:
-        if len(self.graph.items) > _LARGEST:
+        largest = _LARGEST if self._engine == "nop2" else _LARGEST_DOT
+        if len(self.graph.items) > largest:
             raise ValueError(
-                f"draw: this picture has {len(self.graph.items):,} nodes, and to render more than {_LARGEST:,} takes too long. Fold it: "
+                f"draw: this picture has {len(self.graph.items):,} nodes, and to render more than {largest:,} takes too long. Fold it: "
                 'steps=[0, 1, -1], depth="cell" or rolled=True. .source has the DOT text all the same.'
             )
         if shutil.which("dot"):
@@ -94,7 +96,7 @@ class Drawing:
         except ImportError:
             raise RuntimeError(_NO_RENDERER) from None
         with _without_fontconfig_warnings():
-            return bytes(pygraphviz.AGraph(string=self.source).draw(format=format, prog="nop2"))
+            return bytes(pygraphviz.AGraph(string=self.source).draw(format=format, prog=self._engine))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         try:
