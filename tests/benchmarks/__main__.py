@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=9, help="how often each engine runs (default 9)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each engine (default 1)")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where benchmarks.json and .png go")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="where benchmarks.json and .svg go")
     parser.add_argument("--engines", nargs="+", metavar="NAME", default=[""], help="only those whose names begin so, such as ours torch")
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, and its processes")
     args = parser.parse_args()
@@ -66,12 +66,12 @@ def _measured(parts: Any, args: Any) -> dict[str, Any]:
         if name not in parts:
             continue
         makers: measure.Makers = {engine: make for engine, make in measure.makers(w).items() if engine.startswith(("ours", *args.engines))}
-        times = measure.timed(makers, ours.exact(w).gradients(), args.rounds, clock)
-        engines = report.summary(times)
+        times, first = measure.timed(makers, ours.exact(w).gradients(), args.rounds, clock)
+        engines = report.summary(times, first)
         for engine, row in engines.items() if not args.no_memory else ():
             row["peak MB"], row["MB before"] = memory.peak_memory(name, engine)
-        found["workloads"][name] = {"title": w.title, "engines": engines, "ratios": report.ratios(times)}
-        print(report.table(f"{name}: {w.title}", engines), *_lines(report.ratios(times)), sep="\n", end="\n\n", flush=True)
+        found["workloads"][name] = {"title": w.title, "engines": engines, "ratios": report.ratios(times, engines)}
+        print(report.table(f"{name}: {w.title}", engines), *_lines(report.ratios(times, engines)), sep="\n", end="\n\n", flush=True)
     if means := report.geometric_means(found["workloads"]):
         found["geometric means"] = means
         print("geometric means over W1 to W6", *_lines(means), sep="\n", end="\n\n")
@@ -79,9 +79,9 @@ def _measured(parts: Any, args: Any) -> dict[str, Any]:
         makers = {"ours, hoisted": attention.ours}
         if any(module.__name__.endswith("with_torch") for module in measure.libraries()):
             makers["torch, hoisted"] = attention.with_torch
-        times = measure.timed(makers, attention.ours("float64").gradients(), args.rounds, clock)
-        found["attention"] = {"title": attention.TITLE, "engines": report.summary(times)}
-        print(report.table(attention.TITLE, report.summary(times)), end="\n\n", flush=True)
+        rows = report.summary(*measure.timed(makers, attention.ours("float64").gradients(), args.rounds, clock))
+        found["attention"] = {"title": attention.TITLE, "engines": rows}
+        print(report.table(attention.TITLE, rows), end="\n\n", flush=True)
     if "ops" in parts:
         found["ops"] = {op: report.summary_of_ops(times) for op, times in chain.timed(args.rounds, clock).items()}
         print(report.table_of_ops(found["ops"]), end="\n\n", flush=True)

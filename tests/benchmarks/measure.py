@@ -82,17 +82,20 @@ def _best(run: Callable[[], object], clock: Clock) -> float:
             return best
 
 
-def timed(found: Makers, reference: tuple[float, Weights], rounds: int, clock: Clock) -> dict[str, Array]:
-    """Seconds of a step of each engine, after a check that all agree and a step to warm up."""
+def timed(found: Makers, reference: tuple[float, Weights], rounds: int, clock: Clock) -> tuple[dict[str, Array], dict[str, float]]:
+    """Seconds of a step of each engine, and of its first gradients, which are compared with the reference; there compilers are at work."""
     runs: dict[str, Callable[[], object]] = {}
+    first: dict[str, float] = {}
     for name, make in found.items():
         engine = make()
+        began = clock()
         check_agreement(name, engine, reference)
+        first[name] = clock() - began
         engine.step()
         runs[name] = engine.step
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return in_turns(runs, rounds, clock)
+    return in_turns(runs, rounds, clock), first
 
 
 def ratio(a: Array, b: Array) -> float:
