@@ -145,7 +145,7 @@ def _plot(found: dict[str, Any], path: Path) -> None:
                 colour = colours.get(engine.replace(",", " ").split()[0], "#777777")
                 axis.plot([1, value], [i, i], color=colour, linewidth=1, alpha=0.5)
                 axis.plot(value, i, "o", color=colour, markersize=5)
-                text, side = f"{value:.0f}" if value >= 10 else f"{value:.2g}", -1 if value < 1 else 1
+                text, side = f"{value:.{0 if value >= 10 else 1 if value >= 2 else 2}f}", -1 if value < 1 else 1
                 where = {"xytext": (6 * side, 0), "textcoords": "offset points", "va": "center", "ha": "left" if side > 0 else "right"}
                 axis.annotate(text, (value, i), **where, fontsize=7, color="#333333")
         base = base_of(w["engines"])
