@@ -47,7 +47,7 @@ pygments_dark_style = "github-dark"
 
 
 # docutils sets no space between the name of a function and what it is of: logp.
-_FUNCTION = re.compile(r"(\\(?:log|tanh|exp|max|min)(?:[_^]\w)?) (?=[\w\\])(?!\\left)")
+_FUNCTION = re.compile(r"(\\(?:log|ln|tanh|exp|max|min)(?:[_^]\w)?) (?=[\w\\])(?!\\left)")
 
 
 def _math(self: Any, node: nodes.Element) -> None:
