@@ -86,7 +86,7 @@ def pages(site: Path) -> list[Path]:
 
 def test_there_is_a_page_for_each_chapter_and_a_search(site: Path) -> None:
     names = {page.stem for page in pages(site)}
-    assert {path.stem for path in chapters()} | {"index", "search", "reference", "conventions"} <= names
+    assert {path.stem for path in chapters()} | {"index", "search", "reference", "conventions", "drawings_compared"} <= names
 
 
 def test_the_reference_shows_every_public_name(site: Path) -> None:

@@ -40,10 +40,18 @@ Row = dict[str, Any]
 
 
 def ours(cell: str, steps: int, way: str) -> str:
-    """The DOT text of our network."""
-    from models.draw import Wish, drawn
+    """The DOT text of our network, whose loss is Σ h²."""
+    import numpy as np
 
-    return drawn("cell", Wish(cell, steps), **WAYS[way]).source
+    from models.experiment import CELLS
+    from models.recurrent import unroll
+    from tinygrad_seq import Tensor
+    from tinygrad_seq.draw import draw
+
+    rng = np.random.default_rng(0)
+    net = CELLS[cell](SIZES["C"], SIZES["H"], rng=rng)
+    xs = [Tensor(rng.standard_normal((SIZES["N"], SIZES["C"])), name=f"x_{t}") for t in range(steps)]
+    return draw((unroll(net, xs, hoist=False).outputs ** 2).sum(), params=net, **WAYS[way]).source
 
 
 # ---- theirs --------------------------------------------------------------------------------------------------------------------------
@@ -131,7 +139,8 @@ def draw_one(tool: str, cell: str, steps: int, way: str, out: Path | None) -> No
     """One drawing: prints what is known of it when its text is made, and again when its picture is."""
     row: Row = {}
     try:
-        importlib.import_module("models.draw" if tool == "tinygrad_seq" else tool)
+        for module in ("models.experiment", "tinygrad_seq.draw") if tool == "tinygrad_seq" else (tool,):
+            importlib.import_module(module)
         began, small = time.process_time(), _peak()
         source = ours(cell, steps, way) if tool == "tinygrad_seq" else theirs(tool, cell, steps, way)
         row = {"text": time.process_time() - began, "kB": len(source) / 1e3, "MB": _peak() - small}
