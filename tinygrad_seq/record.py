@@ -352,8 +352,11 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             output, operands = node._data, node._arrays
         settings = node._settings
         rules = op.rules
-        for x, (rule, together) in zip(node._inputs, rules, strict=False):
-            if rule is None or not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
+        for i, x in enumerate(node._inputs):
+            if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
+                continue
+            rule, together = rules[i]
+            if rule is None:
                 continue
             order = x._order
             if together is not None and not create_graph:
@@ -422,13 +425,12 @@ def _sum(entry: list[Any]) -> Value:
     for together, uses in entry[1].items() if entry[1] else ():
         if uses:
             _take_uses(entry, together, uses)
-    _, _, total, *contributions = entry
+    total, after = entry[2], 3
     if total is None:
-        if len(contributions) == 1:
-            return contributions[0]
-        first, second, *contributions = contributions
-        total = first + second
-    for contribution in contributions:
+        if len(entry) == 4:
+            return entry[3]
+        total, after = entry[3] + entry[4], 5
+    for contribution in entry[after:]:
         total += contribution  # in place on arrays: the total is a new one
     return total
 
