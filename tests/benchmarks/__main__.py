@@ -1,4 +1,4 @@
-"""How fast training steps are, beside every peer that is installed: `python -m tests.benchmarks`, a quarter of an hour.
+"""How fast training steps are, beside every peer that is installed: `python -m tests.benchmarks`, ten minutes.
 
     python -m tests.benchmarks                          all parts
     python -m tests.benchmarks W1 W4 --rounds 5         some of them

@@ -125,6 +125,7 @@ def write(found: dict[str, Any], folder: Path) -> None:
 
 def _plot(found: dict[str, Any], path: Path) -> None:
     """A panel for each workload, a dot for each engine: its time as a multiple of the reference's."""
+    import matplotlib as mpl
     from matplotlib import pyplot as plt
     from matplotlib import ticker
 
@@ -165,4 +166,5 @@ def _plot(found: dict[str, Any], path: Path) -> None:
     clock = "processor time on one thread" if one else f"time on {about['threads']} threads"
     figure.suptitle(f"A training step, {clock}, {about['date']}, {about['machine']}", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": "tinygrad_seq", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
