@@ -261,7 +261,7 @@ def test_a_notebook_has_the_chapters_python_as_its_cells(path: Path) -> None:
 @pytest.mark.parametrize("path", CHAPTERS)
 def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     jupytext = pytest.importorskip("jupytext", reason="notebooks need the docs extra: pip install -e '.[docs]'")
-    nbclient = pytest.importorskip("nbclient", reason="running notebooks needs nbclient and ipykernel")
-    pytest.importorskip("ipykernel", reason="running notebooks needs nbclient and ipykernel")
+    nbclient = pytest.importorskip("nbclient", reason="running notebooks needs pip install -e '.[notebooks]'")
+    pytest.importorskip("ipykernel", reason="running notebooks needs pip install -e '.[notebooks]'")
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="md")
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
