@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 
 from tinygrad_seq import grad
-from tutorials.chapter import FOLDER, Block, blocks, chapters, number, outputs, run_all, title
+from tutorials.chapter import FOLDER, ROOT, Block, blocks, chapters, number, outputs, run_all, title
 from tutorials.exercises.programs import Program, programs
 from tutorials.figures.build import IMAGES, figures, fingerprint, write
 from tutorials.figures.walk import walk
@@ -255,6 +258,18 @@ def test_a_notebook_has_the_chapters_python_as_its_cells(path: Path) -> None:
     notebook = jupytext.reads(text, fmt="md")
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert cells == [block.text for block in blocks(text) if block.language == "python"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "tutorials/README.md"])
+def test_the_command_for_notebooks_needs_no_more_than_it_installs(page: str, tmp_path: Path) -> None:
+    """Setting the kernel takes ipykernel, which is in the notebooks extra."""
+    pytest.importorskip("ipykernel", reason="notebooks need the notebooks extra: pip install -e '.[notebooks]'")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (command,) = re.findall(r"pip install -e '\.\[notebooks\]' && \.venv/bin/jupytext ([^`\n]*) tutorials/", text)
+    chapter = tmp_path / "chapter.md"
+    chapter.write_text(chapters()[0].read_text(encoding="utf-8"), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "jupytext", *command.split(), str(chapter)], check=True, capture_output=True)
+    assert json.loads(chapter.with_suffix(".ipynb").read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == "python3"
 
 
 @pytest.mark.slow
