@@ -183,6 +183,14 @@ NETWORKS: dict[str, Callable[[Wish, Generator], Run]] = {
     "char_lm": char_lm,
 }
 
+_LABELLERS = ("cell", "stacked", "bidirectional", "stacked-bidirectional")
+ONLY_FOR = {  # wishes that the other networks would pass over in silence
+    "loss": _LABELLERS,
+    "masked": _LABELLERS,
+    "teacher": ("seq2seq", "attention", "additive-attention", "bidirectional-encoder"),
+    "cut": ("truncated",),
+}
+
 
 def drawn(network: str, wish: Wish, **options: Any) -> Drawing:
     """The picture of a network; `options` go to `draw`."""
@@ -220,14 +228,16 @@ def _numbers(text: str) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="models.draw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.draw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_argument_group("what runs")
     what.add_argument("--network", choices=list(NETWORKS), default="cell", help="(default: %(default)s, one layer)")
     what.add_argument("--cell", choices=list(CELLS), default="lstm", help="(default: %(default)s)")
     what.add_argument("--steps", type=positive(int), default=4, metavar="T", help="time steps (default: %(default)s)")
     what.add_argument("--loss", choices=("all", "last"), default="all", help="of every step, or of the last only (default: %(default)s)")
     what.add_argument("--teacher", type=float, default=1.0, metavar="P", help="how often a decoder reads the true symbol (default: always)")
-    what.add_argument("--cut", type=positive(int), default=2, metavar="K", help="steps of each piece of the truncated one (%(default)s)")
+    what.add_argument("--cut", type=positive(int), default=2, metavar="K", help="steps of a truncated piece (default: %(default)s)")
     what.add_argument("--masked", action="store_true", help="a batch of two, of which the second ends early")
     what.add_argument("--seed", type=natural, default=0, help="of the weights (default: %(default)s)")
     how = parser.add_argument_group("how it is drawn")
@@ -235,10 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--show-steps", type=_numbers, metavar="0,1,-1", help="these steps, the others as one column")
     how.add_argument("--all-steps", action="store_true", help="every step, however many there are")
     how.add_argument("--rolled", action="store_true", help="one step that stands for all")
-    how.add_argument("--weights", choices=("copies", "once"), default="copies", help="a copy in each step, or each once (%(default)s)")
+    how.add_argument("--weights", choices=("copies", "once"), default="copies", help="copies in each step, or one (default: %(default)s)")
     how.add_argument("--show", choices=get_args(Show), action="append", default=[], help="write into the nodes; may be given again")
     how.add_argument("--gradients", action="store_true", help="paint the norm of the gradient at each node")
-    how.add_argument("--layout", choices=("columns", "dot"), default="columns", help="or where Graphviz's dot puts things (%(default)s)")
+    how.add_argument(
+        "--layout", choices=("columns", "dot"), default="columns", help="columns of time, or Graphviz's dot (default: %(default)s)"
+    )
     how.add_argument("--title")
     how.add_argument("--no-legend", action="store_true")
     how.add_argument("--out", type=Path, metavar="FILE", help="what to write: .svg .png .pdf .dot .html (default: NETWORK.svg)")
@@ -258,6 +270,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.all_steps and arguments.show_steps:
         raise Problem("--all-steps and --show-steps contradict each other; give one of them.")
     wish = Wish(*(getattr(arguments, field) for field in Wish._fields))
+    for field, networks in ONLY_FOR.items():
+        if arguments.network not in networks and getattr(wish, field) != Wish._field_defaults[field]:
+            raise Problem(f"--{field} changes nothing in --network {arguments.network}; it is for {', '.join(networks)}.")
     try:
         picture = drawn(
             arguments.network, wish, depth=arguments.depth, steps="all" if arguments.all_steps else arguments.show_steps,

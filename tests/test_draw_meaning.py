@@ -347,6 +347,10 @@ def test_the_command_draws_what_it_is_told(tmp_path: Path, capsys: pytest.Captur
 def test_the_command_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     for arguments, said in (
         (["--teacher", "2"], "no probability"),
+        (["--teacher", "0.5"], "changes nothing in --network cell; it is for seq2seq"),
+        (["--masked", "--network", "attention"], "--masked changes nothing"),
+        (["--loss", "last", "--network", "caption"], "--loss changes nothing"),
+        (["--cut", "3"], "it is for truncated"),
         (["--all-steps", "--show-steps", "0"], "contradict"),
         (["--show-steps", "0,9"], "asks for step 9"),
         (["--out", str(tmp_path / "picture.jpg")], "expected .svg"),
