@@ -240,6 +240,22 @@ def test_an_error_of_f_itself_comes_through() -> None:
         check_gradients(matmul, X, X)
 
 
+def _sine(x: Any) -> Any:
+    return np.sin(x)
+
+
+def test_an_error_within_check_op_says_with_which_shapes_and_what_to_do() -> None:
+    with pytest.raises(ValueError, match="matmul") as default:
+        check_op(op(lambda g, y, a, b: g @ b.swapaxes(-1, -2), lambda g, y, a, b: a.swapaxes(-1, -2) @ g)(matmul.forward))
+    assert "operands of shapes (3, 4), (3, 4).  For others" in default.value.__notes__[0]
+    with pytest.raises(TypeError, match="lose its record") as second:
+        check_op(op(lambda g, y, x: g * np.cos(x))(_sine))
+    assert "order=1" in second.value.__notes__[0]
+    for nothing in (np.tanh, 3):
+        with pytest.raises(TypeError, match="give a function, or shapes"):
+            check_op(nothing)
+
+
 def test_second_order_of_a_rule_that_is_not_recorded() -> None:
     fixed = op(lambda g, y, x: g * 3 * (x._data if isinstance(x, Tensor) else x) ** 2)(cube.forward)
     check_gradients(fixed, X)

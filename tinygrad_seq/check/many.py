@@ -34,7 +34,10 @@ def check_op(
     defined; by default all numbers.  Points at a kink are moved.  The rest, and what is raised, is as for `check_gradients`.
     """
     code: Any = getattr(f, "forward", f)
-    operands = operands or ((3, 4),) * getattr(code, "__code__", code).co_argcount
+    if not operands and not hasattr(code, "__code__"):
+        name = getattr(f, "__name__", type(f).__name__)
+        raise TypeError(f"check_op: how many operands {name} takes is not known; give a function, or shapes: check_op(f, (3, 4)).")
+    operands = operands or ((3, 4),) * code.__code__.co_argcount
     domains = [domain] * len(operands) if domain is None or not np.iterable(domain[0]) else list(domain)
     reports = []
     for point in range(points):
@@ -52,6 +55,12 @@ def check_op(
             except GradientError as error:
                 if error.kind != "finite" or domain is not None or scale == _SCALES[0]:
                     raise
+            except (TypeError, ValueError, IndexError) as error:  # of f itself, or of a rule
+                error.add_note(
+                    f"check_op: operands of shapes {', '.join(str(x.shape) for x in arrays)}.  For others, check_op(f, (2, 3), (3, 4)); "
+                    "broadcast=False keeps axes from shrinking; order=1 does not run rules on Tensors."
+                )
+                raise
     return replace(
         reports[0], points=points, elements=sum(r.elements for r in reports), directions=sum(r.directions for r in reports),
         worst=max(r.worst for r in reports), kinks=tuple(kink for r in reports for kink in r.kinks),
