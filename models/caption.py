@@ -330,11 +330,11 @@ class Caption(Experiment):
             lines.append(f"{name:34}{shares}{''.join(f'{100 * part.mean():8.1f}%' for part in by_digits)}")
         return lines
 
-    def mistakes(self, said: Captions) -> list[str]:
-        """Each wrong caption, the surest first."""
+    def mistakes(self, said: Captions, count: int = 30) -> list[str]:
+        """The wrong captions of which the network is surest."""
         wrong = np.flatnonzero(~said.right(self.numbers))
-        lines = [f"{len(wrong)} of {len(self.numbers)} captions of the beam are wrong" + (", the surest first:" if len(wrong) else ".")]
-        surest = wrong[np.argsort(-said.p[wrong], kind="stable")]
+        lines = [f"{len(wrong)} of {len(self.numbers)} captions of the beam are wrong" + (", the surest:" if len(wrong) else ".")]
+        surest = wrong[np.argsort(-said.p[wrong], kind="stable")][:count]
         return lines + [f"{self.numbers[i]:5}  p = {said.p[i]:.2f}  {spelled(said.words[i])}" for i in surest]
 
     def gallery(self, path: Path, said: Captions, columns: int = 3) -> None:

@@ -25,7 +25,7 @@ from models import task
 from models.experiment import CELLS, Experiment, load_checkpoint, load_model
 from models.recurrent import Cell, detached, map_state, stepper, unroll
 from models.stacked import stacked
-from models.task import CHECKPOINT, Problem, fraction, natural, positive, smoothed
+from models.task import Problem, fraction, natural, positive, smoothed
 from tinygrad_seq import Tensor, cross_entropy, no_grad, scope, stack, step
 from tinygrad_seq.data import Streams, Vocabulary
 from tinygrad_seq.nn import Dropout, Module, uniform
@@ -302,9 +302,8 @@ class Training(Experiment):
         task.write_text(folder / "sample.txt", sample)
         print(f"\n--- a sample, at temperature {arguments.temperature} ---\n{sample}\n---")
         return [
-            "sample.txt  that text",
+            f"sample.txt  that text; python -m models.char_lm sample --checkpoint {folder} writes more",
             draw_step(self.model, corpus, folder),
-            f"{CHECKPOINT}: python -m models.char_lm sample --checkpoint {folder} writes more",
         ]
 
     def picture(self, folder: Path, levels: dict[str, float]) -> str:

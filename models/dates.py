@@ -123,8 +123,9 @@ class Dates(Experiment):
         """Which attention."""
         more = parser.add_argument_group("attention")
         more.add_argument(
-            "--attention", choices=list(DECODERS), default="additive", help="before the step, after it (default: %(default)s)"
-        )
+            "--attention", choices=list(DECODERS), default="additive",
+            help="additive looks before the decoder's step, dot after it (default: %(default)s)",
+        )  # fmt: skip
 
     def prepare(self) -> None:
         """The model, and 600 unseen dates."""
@@ -215,6 +216,8 @@ def sample(argv: Sequence[str]) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FOLDER", help="of the run, or its checkpoint file")
     parser.add_argument("date", nargs="+", help="a date, as one of the languages writes it")
     arguments = parser.parse_args(argv)
+    if "" in arguments.date:
+        raise Problem("cannot read an empty date; give one such as '23 août 1941'.")
     arrays, config = load_checkpoint("dates", arguments.checkpoint)
     model = translator(argparse.Namespace(**config["arguments"]), np.random.default_rng(0))
     load_model(model, arrays)

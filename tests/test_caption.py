@@ -251,6 +251,8 @@ def test_a_run_leaves_captions_pictures_and_a_checkpoint_that_captions_more(tmp_
     printed = capsys.readouterr().out
     for words in ("999 are never trained on", "nearest known picture 0.000", "linear in the pixels", "the network, beam of 4"):
         assert words in printed
+    assert "captions of the beam are wrong, the surest:" in printed
+    assert printed.count("  p = ") <= 30
     told = []
     for seed in ("3", "3", "4"):
         assert main(["sample", "--checkpoint", str(tmp_path / "run"), "--seed", seed, "407", "8"]) == 0

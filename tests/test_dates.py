@@ -101,6 +101,6 @@ def test_the_command_leaves_its_files_resumes_and_translates(attention: str, tmp
     capsys.readouterr()
     assert main(["sample", "--checkpoint", str(whole), "23 août 1941"]) == 0
     assert capsys.readouterr().out.startswith("23 août 1941 -> ")
-    for unreadable in ("昭和16年", ""):
-        with pytest.raises(Problem, match="cannot read"):
+    for unreadable, said in (("昭和16年", "cannot read .*unknown"), ("", "cannot read an empty date; give one")):
+        with pytest.raises(Problem, match=said):
             main(["sample", "--checkpoint", str(whole), unreadable])

@@ -126,6 +126,7 @@ def test_arrays_made_from_a_seed_are_shown_as_the_answer_got_them() -> None:
         (["1.9", __file__], r'chapter 1 has no exercise "1.9"; it has 1.1, 1.2'),
         (["one", __file__], '"one" is no exercise'),
         (["1.1", "nowhere.py"], "there is no file nowhere.py"),
+        (["1.1", str(ROOT / "tutorials/img/step_through.png")], "is no text in UTF-8"),
         (["1.1"], "which file holds the answer"),
         (["20"], "there is no chapter 20"),
     ],

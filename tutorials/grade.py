@@ -86,12 +86,12 @@ def main(arguments: Sequence[str]) -> int:
     exercise = find(args.exercise)
     if not args.answer.is_file():
         raise Problem(f"there is no file {args.answer}.")
-    if not args.inside:
-        return graded(exercise, args.answer, args.seconds or exercise.seconds)
     try:
         source = args.answer.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise Problem(f"{args.answer} is no text in UTF-8: {error}.") from None
+    if not args.inside:
+        return graded(exercise, args.answer, args.seconds or exercise.seconds)
     verdict = judge(exercise, source, str(args.answer))
     heading = f"{exercise.number} {exercise.title}: " + ("right" if verdict.right else "not yet")
     print(f"{heading}\n{verdict.text}")
