@@ -98,6 +98,16 @@ def second_order(rng: Any) -> tuple[Tensor, Module]:
     return (grad(loss, net.W_h, create_graph=True) ** 2).sum(), net
 
 
+def named_at_the_end(rng: Any) -> tuple[Tensor, Module]:
+    """As `names=locals()` does in a loop, where a variable has the last step's value."""
+    net, h = RNNCell(3, 4, rng=rng), Tensor(np.zeros((1, 4)))
+    for t, x in enumerate(steps_of_inputs(rng, 3)):
+        with step(t):
+            h = (x @ net.W_x + h @ net.W_h).tanh()
+    h.name = "h"
+    return (h * h).sum(), net
+
+
 NETWORKS = {
     "rnn": one_cell(RNNCell, hoist=False),
     "lstm": one_cell(LSTMCell, hoist=False),
@@ -115,6 +125,7 @@ NETWORKS = {
     "additive attention": encoder_decoder(AdditiveDecoder, LSTMCell),
     "bidirectional encoder": encoder_both_ways,
     "second order": second_order,
+    "named at the end": named_at_the_end,
 }
 WAYS: dict[str, dict[str, Any]] = {
     "op": {"depth": "op"},

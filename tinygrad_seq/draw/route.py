@@ -115,9 +115,7 @@ class Router:
         x, y, lines = round(block.x), round(block.y), self.lines
         for item in block.items:
             slot = item.slot
-            item.x, item.y, item.width = round(block.x + slot.x), round(block.y + slot.y), slot.width
-            if item.key == TALL:
-                item.height = slot.height
+            item.x, item.y, item.width, item.height = round(block.x + slot.x), round(block.y + slot.y), slot.width, slot.height
         for edge in block.edges:
             link = edge.plan
             key = (link, self._side_x(block, link) - x) if link.side else link
