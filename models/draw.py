@@ -292,6 +292,8 @@ def _save(picture: Drawing, path: Path) -> None:
         picture.save(path)
     except (ValueError, RuntimeError) as error:
         raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror or error}. Choose another --out, or --gallery.") from error
     print(f"{path}: {len(picture.graph.items)} nodes")
 
 

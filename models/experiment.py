@@ -328,6 +328,8 @@ def load_checkpoint(name: str, path: Path) -> checkpoint.Checkpoint:
     """The checkpoint in a folder, or the file itself; a Problem where it is none of this task's."""
     try:
         saved = checkpoint.load(path / CHECKPOINT if path.is_dir() else path)
+    except FileNotFoundError as error:
+        raise Problem(f"{error}  Give the folder of a run, such as runs/{name}.") from error
     except (OSError, ValueError) as error:
         raise Problem(str(error)) from error
     if saved.config.get("task") != name:

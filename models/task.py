@@ -46,14 +46,17 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     """An argument type: a number of this kind above 0."""
+    what = "whole number" if kind is int else "number"
 
     def parse(text: str) -> Any:
-        value = kind(text)
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {what}") from None
         if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+            raise argparse.ArgumentTypeError(f"{text} is not a positive {what}")
         return value
 
-    parse.__name__ = f"positive {kind.__name__}"
     return parse
 
 

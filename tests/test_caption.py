@@ -280,7 +280,7 @@ def test_a_number_that_cannot_be_drawn_is_refused(number: str, tmp_path: Path) -
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="no checkpoint"):
+    with pytest.raises(Problem, match=r"no checkpoint at .*  Give the folder of a run, such as runs/caption"):
         main(["sample", "--checkpoint", str(tmp_path / "nowhere"), "407"])
 
 

@@ -230,13 +230,23 @@ def test_a_prompt_that_the_model_cannot_read_is_refused_before_any_work(text: Pa
 
 @pytest.mark.parametrize(
     "options",
-    [["--steps", "0"], ["--hidden", "-3"], ["--lr", "nan"], ["--dropout", "1"], ["--temperature", "-1"], ["--cell", "transformer"]],
+    [
+        ["--steps", "0"],
+        ["--steps", "2.5"],
+        ["--hidden", "-3"],
+        ["--lr", "nan"],
+        ["--dropout", "1"],
+        ["--temperature", "-1"],
+        ["--cell", "transformer"],
+    ],
 )
 def test_numbers_out_of_range_are_refused_by_the_command_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(options)
     assert caught.value.code == 2
-    assert options[0] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert options[0] in said
+    assert "int value" not in said
 
 
 def test_smoothing_is_the_mean_of_the_last_values() -> None:

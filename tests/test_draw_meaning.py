@@ -354,6 +354,7 @@ def test_the_command_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
         (["--all-steps", "--show-steps", "0"], "contradict"),
         (["--show-steps", "0,9"], "asks for step 9"),
         (["--out", str(tmp_path / "picture.jpg")], "expected .svg"),
+        (["--out", str(tmp_path / "nowhere" / "picture.svg")], "Choose another --out"),
     ):
         with pytest.raises(Problem, match=said):
             command.main(arguments)
