@@ -362,6 +362,8 @@ ROWS: list[Row] = [
             at(GRID, indices=np.array([[1, 1], [3, -1]]), axis=1),
             at(CUBE, indices=np.array([1, 1]), axis=-2),
             at(GRID, indices=np.array(1)),
+            at(GRID, indices=np.array([True, True, False])),
+            at(GRID, indices=np.array([True, False]), axis=1),
             at(GRID, indices=np.zeros((0, 2), int)),
             at(np.arange(300.0).reshape(300, 1) / 7, indices=np.array([1, 1, 255], np.uint8)),  # more rows than the dtype counts
         ),
@@ -640,6 +642,8 @@ PIECES: list[list[Any]] = [  # of GRID, (3, 4): all of it, in steps or in column
     [(*ALL, slice(None, None, 2)), (*ALL, slice(1, None, 2))], [(*ALL, slice(-4, 2)), (*ALL, slice(2, 9))], [(0, slice(None))],
     [(0, slice(2)), (0, slice(2, None))], [(slice(1), slice(2)), (slice(1), slice(2, None))], [(slice(1),), (slice(1, None),)],
     [slice(1), slice(1, None)], [(slice(1),), (*ALL, slice(1, None))], [ALL], [(*ALL, slice(2)), 0, (*ALL, slice(2, None))], [()], [...],
+    [(*ALL, slice(3)), (*ALL, slice(3, 1)), (*ALL, slice(1, None))], [(*ALL, slice(3)), (*ALL, slice(3, -3)), (*ALL, slice(-3, None))],
+    [(*ALL, slice(np.array(2))), (*ALL, slice(np.array(2), None))], [(*ALL, slice(None, None, 1))],
     [(..., slice(2)), (..., slice(2, None))], [(None, slice(1)), (None, slice(1, None))], [(*ALL, slice(1)), (*ALL, slice(1, None), None)],
 ]  # fmt: skip
 
@@ -929,6 +933,20 @@ def test_an_axis_of_a_single_number_is_taken_or_refused_by_the_forward(name: str
     except (ValueError, IndexError):
         return
     assert grad(y, x).shape == ()
+
+
+@pytest.mark.parametrize("dtype", [bool, "uint8", "uint64", "int8", "int32"])
+def test_the_sigmoid_of_whole_numbers_is_that_of_the_same_floats(dtype: Any) -> None:
+    x = np.array([0, 1, 100, 127, np.iinfo("int8").min if dtype == "int8" else 1], dtype)
+    np.testing.assert_array_equal(the_ops.sigmoid(x), the_ops.sigmoid(x.astype(float)))
+
+
+def test_a_split_may_go_back_as_that_of_numpy() -> None:
+    x = Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True)
+    parts = the_ops.split(x, [3, 1], axis=1)
+    assert [part.shape for part in parts] == [(3, 3), (3, 0), (3, 3)]
+    the_ops.concat(parts, axis=1).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.tile([1.0, 2.0, 2.0, 1.0], (3, 1)))
 
 
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 512, 513])

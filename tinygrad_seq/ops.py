@@ -91,20 +91,20 @@ def tanh(x: Value) -> Value:
     return np.tanh(x)
 
 
-@lru_cache
 @cache
-def _one_and_largest(dtype: Any) -> tuple[Array, Array]:
-    """1, and the largest whole x whose exp(x) the dtype holds."""
+def _one_and_least(dtype: Any) -> tuple[Array, Array]:
+    """1, and the least whole x whose exp(-x) the dtype holds."""
     real = np.finfo(dtype if dtype.kind in "fc" else float)
-    return np.array(1, real.dtype), np.array(np.floor(np.log(real.max)), real.dtype)
+    return np.array(1, real.dtype), np.array(-np.floor(np.log(real.max)), real.dtype)
 
 
 @op(lambda g, y, x: g * (y - y * y))
 def sigmoid(x: Value) -> Value:
     """1 / (1 + exp(-x)), in (0, 1); sigmoid' = sigmoid (1 - sigmoid).  Without overflow, and accurate where it is tiny."""
     x = np.asarray(x)
-    one, largest = _one_and_largest(x.dtype)
-    y = np.asarray(np.minimum(-x, largest))
+    one, least = _one_and_least(x.dtype)
+    y = np.asarray(np.maximum(x, least))  # before its sign changes: integers without one are floats now
+    np.negative(y, y)
     np.exp(y, y)
     np.add(y, one, y)
     return np.reciprocal(y, y)
@@ -409,18 +409,20 @@ def _columns_joined(pieces: list[tuple[Any, Array]], shape: tuple[int, ...]) -> 
     """The gradient of x from those of x[:, :a], x[:, a:b], ..., x[:, z:], or of slices of another axis; None where they are others."""
     axis = len(pieces[0][0]) - 1 if pieces[0][0].__class__ is tuple else -1
     before = (slice(None),) * axis
-    starts: dict[Any, tuple[Any, Array]] = {}
+    starts: dict[int, tuple[int, Array]] = {}
     for index, g in pieces:
         plain = index.__class__ is tuple and len(index) == axis + 1 > 0 and is_view(index) and index[:-1] == before
-        cut = index[-1] if plain else None
-        if cut.__class__ is not slice or cut.step is not None:
+        if not plain or index[-1].__class__ is not slice:
             return None
-        starts[cut.start or None] = cut.stop if cut.stop != shape[axis] else None, g
-    joined, edge = [], None
+        start, stop, step = index[-1].indices(shape[axis])
+        if step != 1 or stop < start:
+            return None
+        starts[start] = stop, g
+    joined, edge = [], 0
     while edge in starts:  # from the slice that begins where the one before ends to the next, until one ends where the tensor does
         edge, g = starts.pop(edge)
         joined.append(g)
-        if edge is None:
+        if edge == shape[axis]:
             return np.concatenate(joined, axis=axis) if len(joined) == len(pieces) else None
     return None
 
@@ -432,6 +434,7 @@ def getitem(x: Value, *, index: Any) -> Value:
 
 
 def _along(axis: int, indices: Array) -> Any:
+    indices = np.asarray(indices, np.intp)  # np.take takes truths for 0 and 1, an index does not
     return (slice(None),) * axis + (indices,) if axis else indices
 
 
@@ -440,7 +443,7 @@ def _take_together(uses: list[Any]) -> Array:
     table = uses[0][2][0]
     total = np.zeros(table.shape, table.dtype)
     along_0 = [
-        (np.asarray(i).ravel(), g.reshape(np.size(i), *total.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")
+        (_along(0, i).ravel(), g.reshape(np.size(i), *total.shape[1:])) for g, _, (_, i), settings in uses if not settings.get("axis")
     ]
     if along_0:
         _add_at(total, *map(_joined, zip(*along_0, strict=True)))
