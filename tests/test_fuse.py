@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import keyword
 import weakref
 from typing import Any, NamedTuple
 
@@ -252,6 +253,7 @@ class Own(Cell):
         return State(Tensor(np.full((batch, H), 0.1)))
 
 
+ROW = np.array([0.5, -1.0, 2.0])
 STEPS: dict[str, Any] = {
     "concat": lambda c, x, h: tanh(concat([h, x], axis=-1) @ concat([c.W_h, c.W_x]) + c.b),
     "transposed weights": lambda c, x, h: tanh(h @ c.W_h.T + (c.W_x.T @ x.T).T + c.b),
@@ -262,6 +264,9 @@ STEPS: dict[str, Any] = {
     "powers": lambda c, x, h: (1 + h * h) ** 0.5 / 2 + tg.exp(-((x @ c.W_x) ** 2)) - tg.log(2 + h**2) + tg.sqrt(c.b * c.b + 1),
     "input only": lambda c, x, h: sigmoid(x @ c.W_x),
     "input itself": lambda c, x, h: x[:, :H],
+    "row of numbers": lambda c, x, h: (2 - sigmoid(h @ c.W_h + x @ c.W_x) * ROW) * ROW / 3,
+    "numbers of dtypes": lambda c, x, h: tanh(h @ c.W_h + x @ c.W_x) * np.float64(0.3) + h * np.int64(2) / np.float64(5),
+    "infinity": lambda c, x, h: tg.exp(where(h > 0.3, tg.minimum(h @ c.W_h + x @ c.W_x, np.inf), -np.inf)) / 9,
     "decay": lambda c, x, h: 0.9 * h + x[:, :H] * sigmoid(c.b),
     "normed weights": lambda c, x, h: tanh(h @ (c.W_h / (1 + (c.W_h * c.W_h).sum())) + x @ c.W_x),
     "detached": lambda c, x, h: tanh(h.detach() @ c.W_h + x @ c.W_x + h),
@@ -287,6 +292,45 @@ def _normal(z: Any) -> Any:
 
 def _shared(z: Any) -> Any:
     return sigmoid(z) + 0.1 * z
+
+
+WORDS = [
+    "h_prev", "hs", "h_0", "h_t", "dh", "dh_T", "dh_given", "k", "one", "halves", "slopes", "row", "z", "x", "m", "T", "_", "steps",
+    "list", "range", "forward", "weights", "product", "empty", "sigmoid", "tanh", "i", "a", "is", "lambda", "np", "inf", "W_T",
+    "of_tanh", "c̃", "σ", "program", "zip", "numbers", "self",
+]  # fmt: skip
+
+
+class Named(Cell):
+    """A cell of two gates whose state, weights and scopes are called as the programs' own variables may be."""
+
+    def __init__(self, field: str, weight: str, scopes: tuple[str, str]) -> None:
+        rng = np.random.default_rng(0)
+        self.weight, self.scopes, self.kind = weight, scopes, NamedTuple("Kind", [("h", Tensor), (field, Tensor)])  # type: ignore[misc]
+        setattr(self, weight, Tensor(rng.standard_normal((H, 2 * H)), requires_grad=True))
+
+    def input(self, x: Any) -> Any:
+        return x
+
+    def recur(self, x: Any, state: Any) -> Any:
+        z_1, z_2 = tg.split(state.h @ vars(self)[self.weight] + concat([x[:, :H], x[:, :H]], axis=-1), 2, axis=-1)
+        with tg.scope(self.scopes[0]):
+            f = sigmoid(z_1)
+        with tg.scope(self.scopes[1]):
+            g = tanh(z_2)
+        return self.kind(tanh(f * state[1] + g), f * state[1] + g * 0.5)
+
+    def initial_state(self, batch: int) -> Any:
+        return self.kind(*[Tensor(np.zeros((batch, H))) for _ in range(2)])
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_name_of_a_cell_is_taken_for_one_of_the_program(word: str) -> None:
+    other = f"{word}_2" if word.isidentifier() and not keyword.iskeyword(word) and not word.startswith("_") else "c"
+    field = other.removesuffix("_2")
+    agree(cell := Named(field, other, (word, f"({word} - {word} * {word})")), features(), state_of(cell))
+    agree(cell := Named("c", word, (word, word)), features(), state_of(cell))
+    agree(cell := Named(field, word, ("f", "g")), features(), state_of(cell))
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -390,6 +434,16 @@ def test_parts_of_the_state_may_change_places(name: str) -> None:
     agree(cell, features(), state_of(cell))
     agree(cell, features(), state_of(cell), lengths=[2, 5, 3], loss=lambda run: (run.outputs**2).sum())
     agree(cell, features(), state_of(cell), loss=lambda run: (run.state.y**2).sum())
+
+
+def test_what_is_made_of_a_value_of_the_backward_loop_is_made_in_it() -> None:
+    def step(c: Any, x: Any, h: Any) -> Any:  # the local derivatives of all gates, and of one, are large, that of the other is not
+        f, g = tg.split(h @ c.W_h + x @ c.W_x, [4], axis=-1)
+        f, g = sigmoid(f), tanh(g)
+        return h * 0.5 + f @ c.W_f + (g - g * g) * 0.5
+
+    cell = Own(step, W_h=(H, 4 + H), W_x=(C, 4 + H), W_f=(4, H))
+    agree(cell, features(steps=3, batch=600), state_of(cell, 600), rtol=1e-11)
 
 
 @given(programs(), st.data())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -20,21 +22,31 @@ WIDTH = 62  # of the code before a comment
 
 _FUNCTIONS = {name.lstrip("_") for name, made in vars(ops).items() if hasattr(made, "forward")} | {*UFUNCS.values()}
 _HELPERS = "product products look_up added_rows at_once numbers detached copied total together empty full zeros"
-_OWN = "T program weights forward backward steps back list zip range"
+_OWN = "T _ program weights forward backward steps back list zip range inf nan"
 
 
 class Letters:
     """The names of a plan's values, and of the constants in them."""
 
     def __init__(self, derived: Derived) -> None:
-        self.derived, self.plan = derived, Plan(derived)
+        self.derived = derived
         self.constants: dict[str, Any] = {}
         self.taken = {*keyword.kwlist, *_FUNCTIONS, *_HELPERS.split(), *_OWN.split()}
         self.names: dict[int, str] = {}
+        self._name_state()
+        self.plan = Plan(derived)
         self._name_all()
 
+    def _name_state(self) -> None:
+        """The parts of the state first, since several variables are called after each."""
+        for part in self.derived.parts:
+            part.name = _identifier(part.name, "h")
+            while not self.taken.isdisjoint(_of_part(part.name)):
+                part.name += "_"
+            self.taken |= _of_part(part.name)
+
     def _unique(self, name: str) -> str:
-        name = name if name.isidentifier() else "v"
+        name = _identifier(name, "v")
         made, i = name, 2
         while made in self.taken or f"{made}_t" in self.taken:  # what it is called in a loop
             made, i = f"{name.removesuffix('_1')}_{i}", i + 1
@@ -49,14 +61,11 @@ class Letters:
 
     def _name_all(self) -> None:
         d, plan = self.derived, self.plan
-        for part in d.parts:
-            part.name = part.name if part.name.isidentifier() and part.name not in self.taken else f"{part.name}_"
         for leaf in d.parameters:
             self.names[leaf._order] = self._unique(leaf.name or "W")
         for leaf in d.inputs:
             self.names[leaf._order] = self._unique(leaf.name or "x")
         for part in d.parts:
-            self.taken |= {f"{part.name}{end}" for end in ("", "_t", "_0", "s", "_prev", "_prev_t")}
             self.names[part.old._order] = f"{part.name}_prev"
             if part.given is not None:
                 self.names[part.given._order] = self._unique(f"d{part.name}_given")
@@ -86,10 +95,9 @@ class Letters:
         return "u" if self.plan.level[node._order] <= FORWARD else "g"
 
     def constant(self, x: Any, called: str = "k") -> str:
-        """A number as it is written; an array, or another object, by a name for it."""
-        if isinstance(x, (bool, int, float, str, type(None))) or (
-            isinstance(x, tuple) and all(isinstance(i, (int, type(None))) for i in x)
-        ):
+        """A number as it is written; an array, a number of a dtype of its own, or another object, by a name for it."""
+        plain = isinstance(x, (bool, int, float, str, type(None))) and not isinstance(x, np.generic)
+        if plain or (isinstance(x, tuple) and all(isinstance(i, (int, type(None))) for i in x)):
             return repr(x)
         if isinstance(x, np.dtype):
             return repr(x.name)
@@ -166,6 +174,17 @@ class Letters:
         if node._op is ops.mul and isinstance(source, Node) and source._order in self.names and self.plan.level[node._order] == ONCE:
             return f"{self.names[source._order]}_half"
         return "v"
+
+
+def _of_part(name: str) -> set[str]:
+    """The variables that a part of the state has: of a step, of all steps, before the first, and the gradient that comes to the last."""
+    return {name, f"{name}_t", f"{name}_0", f"{name}s", f"{name}_prev", f"{name}_prev_t", f"d{name}_T"}
+
+
+def _identifier(name: str, otherwise: str) -> str:
+    """A name of letters that a search for words finds whole, as the compiler spells them."""
+    name = re.sub(r"\W", "", unicodedata.normalize("NFKC", name))
+    return name if name.isidentifier() else otherwise
 
 
 def _equal_rows(a: Any, b: Any) -> bool:

@@ -105,7 +105,11 @@ class Plan:
         chain = {node._order for node in self._closed(self.back, (BACKWARD,))}
         chain |= {node._order for node in made if not liftable(node, self.stacked)}
         chain |= {user._order for leaf in self.derived.carried for user in self.users[leaf._order] if self.stacked(user)}
-        inside = {node._order: self.level[node._order] == BACKWARD or node._data.size >= LARGE for node in made}
+        inside: dict[int, bool] = {}
+        for node in made:  # what is made of a value of the loop is in the loop too
+            of_loop = any(inside.get(x._order) for x in node._inputs if isinstance(x, Node))
+            inside[node._order] = of_loop or self.level[node._order] == BACKWARD or node._data.size >= LARGE
+        chain |= {node._order for node in self.back if inside.get(node._order)}
         for node in reversed(made):
             if node._order in chain:
                 chain |= {x._order for x in node._inputs if isinstance(x, Node) and inside.get(x._order)}

@@ -64,7 +64,7 @@ def _namespace() -> dict[str, Any]:
     names = {name.lstrip("_"): function for name, function in names.items()}
     names |= {made.__name__: made.forward for made in (detached, copied, total, together)}
     ufuncs = "add subtract multiply divide negative power exp log sqrt tanh absolute maximum minimum greater greater_equal equal not_equal"
-    names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros"]}
+    names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros", "inf", "nan"]}
     return names | {f.__name__: f for f in (product, products, look_up, added_rows, at_once, numbers)}
 
 

@@ -214,10 +214,10 @@ def factored(roots: Sequence[Node], seeds: Sequence[Node]) -> list[Node]:
         base, factors = forms[x._order]
         if not factors:
             return base
-        name = base._order, tuple(f._order if isinstance(f, Node) else f for f in factors)
+        name = base._order, tuple(f._order if isinstance(f, Node) else _constant(f) for f in factors)
         if name not in made:
             factor = _product(factors)
-            made[name] = -base if not isinstance(factor, Node) and factor == -1 else base * factor  # type: ignore[operator]
+            made[name] = -base if _is_number(factor, -1) else base * factor  # type: ignore[operator]
         made[name].name = made[name].name or x.name
         return made[name]
 
@@ -262,9 +262,13 @@ def _product(factors: Sequence[Any]) -> Any:
     product: Any = nodes[0] if nodes else numbers
     for node in nodes[1:]:
         product = product * node
-    if not nodes or (not isinstance(numbers, np.ndarray) and numbers == 1):
+    if not nodes or _is_number(numbers, 1):
         return product
-    return -product if not isinstance(numbers, np.ndarray) and numbers == -1 else product * numbers
+    return -product if _is_number(numbers, -1) else product * numbers
+
+
+def _is_number(x: Any, n: int) -> bool:
+    return not isinstance(x, (Node, np.ndarray)) and x == n
 
 
 def _negative(factors: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -310,7 +310,7 @@ class Writer(Letters):
         return own is not None and own.parent is not None and own.parent[0] is slot
 
     def _operand(self, x: Value, node: Node) -> str:
-        if isinstance(x, (int, float)) and not isinstance(x, bool) and node._data.dtype.kind == "f" and node._data.ndim:
+        if isinstance(x, (int, float)) and not isinstance(x, (bool, np.generic)) and node._data.dtype.kind == "f" and node._data.ndim:
             return self._filled(x, node)
         if isinstance(x, Symbol) and x._op is None and x._order not in self.names and x._data.shape == node._data.shape[-1:]:
             return self._full_of(x._data, node, x.name or "row")
