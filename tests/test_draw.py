@@ -406,6 +406,23 @@ def test_dot_can_be_left_to_place_what_is_drawn() -> None:
         draw(y, layout="neato")  # type: ignore[arg-type]
 
 
+def test_networks_of_one_name_have_boxes_of_their_own_where_dot_places_them() -> None:
+    x = Tensor(np.ones((1, 2)), requires_grad=True, name="x")
+    hs = []
+    for below in (x, None):
+        h, x_t = Tensor(np.ones((1, 2)), name="h"), below if below is not None else hs[-1]
+        with scope("RNN"):
+            a = x_t * 2.0
+            for t in range(2):
+                with step(t):
+                    h = (h + a).tanh()
+        hs.append(h)
+    for y in (hs[-1], hs[0] + hs[1]):
+        boxes = [re.findall(r"graph \[label=<(t = \d|RNN)>", draw(y, layout=layout).source) for layout in ("columns", "dot")]
+        assert sorted(boxes[0]) == sorted(boxes[1])
+        assert boxes[1].count("t = 0") == 2
+
+
 def test_dot_places_a_small_graph_from_below_upwards() -> None:
     x = Tensor(2.0, requires_grad=True, name="x")
     svg = rendered_svg(draw(x * x + 1.0, layout="dot", legend=False))

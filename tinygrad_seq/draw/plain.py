@@ -16,7 +16,7 @@ _HEADER = [
     'node [fontname="Helvetica,Arial,sans-serif", fixedsize=shape]',
     'edge [arrowsize=0.7, fontname="Helvetica,Arial,sans-serif", fontsize=10]',
 ]
-Path = tuple[tuple[str, Any], ...]  # (kind, name) of the boxes around something, the outermost first
+Path = tuple[tuple[str, Any, str], ...]  # (kind, number, name) of the boxes around something, the outermost first
 
 
 def plain_text(graph: Graph, title: str | None, legend: bool) -> str:
@@ -44,7 +44,7 @@ def _boxes(graph: Graph) -> list[str]:
         if not path:
             lines.append("}")
             continue
-        kind, name = path[-1]
+        kind, _, name = path[-1]
         place = "b" if kind == "step" else "t"  # where its name stands
         lines += [f"subgraph cluster_{count} {{", f"graph [label=<{text(name)}>, labelloc={place}, labeljust=l, {BOXES[kind]}]"]
         lines += map(_node, items[path])
@@ -54,11 +54,10 @@ def _boxes(graph: Graph) -> list[str]:
 
 
 def _path(graph: Graph, item: Item) -> Path:
-    scopes = tuple(("scope", name) for name in item.scopes)
     run = graph.run_of(item)
     if run is None or item.step == START:
-        return scopes
-    return (("run", run.name), ("step", graph.caption(item.block)), *scopes)
+        return tuple(("scope", item.block[:2], name) for name in item.scopes)  # of networks that are called the same, each its own
+    return (("run", run.number, run.name), ("step", item.step, graph.caption(item.block)), *(("scope", 0, name) for name in item.scopes))
 
 
 def _node(item: Item) -> str:
