@@ -362,18 +362,18 @@ def _add_at(buffer: Array, index: Any, g: Array) -> None:
 
 
 def _add_rows(buffer: Array, rows: Array, g: Array) -> None:
-    """buffer[rows] += g, rows that come many times summed first: ten times as fast as np.add.at."""
+    """buffer[rows] += g, rows that come many times summed first: three to nine times as fast as np.add.at."""
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
     first = np.flatnonzero(np.diff(rows, prepend=-1))
     counts = np.diff(first, append=len(rows))
-    if len(first) <= counts.max():  # few rows, each many times: one row after the other
-        for a, n in zip(first.tolist(), counts.tolist(), strict=True):
-            buffer[rows[a]] += g[order[a : a + n]].sum(axis=0)
-    else:  # many rows: all of them that come a first time, a second time, and so on
-        for k in range(counts.max()):
-            at = first[counts > k] + k
-            buffer[rows[at]] += g[order[at]]
+    often = counts**2 > len(rows)  # so that neither loop is longer than the root of their number
+    for a, n in zip(first[often].tolist(), counts[often].tolist(), strict=True):  # row after row
+        buffer[rows[a]] += g[order[a : a + n]].sum(axis=0)
+    first, counts = first[~often], counts[~often]
+    for k in range(counts.max(initial=0)):  # all that come a first time, a second time, and so on
+        at = first[counts > k] + k
+        buffer[rows[at]] += g[order[at]]
 
 
 @op(lambda g, y, x, *, index, shape: g[index])
