@@ -1090,6 +1090,14 @@ def test_an_op_has_as_many_rules_as_operands(rules: tuple[None, ...]) -> None:
         op(*rules)(add_up)
 
 
+def test_an_op_of_any_number_of_operands_is_told_to_give_one_rule_for_all() -> None:
+    def add_up(a: Any, b: Any, c: Any, *others: Any) -> Any:
+        return sum(others, a + b + c)
+
+    with refused(TypeError, "op add_up: takes any number of operands; give each=, the rule of the i-th."):
+        op(*[lambda g, *_: g] * 3)(add_up)
+
+
 WRONG: dict[str, Callable[..., Any]] = {"a number": lambda g: g.sum(), "another size": lambda g: g[:1], "transposed": lambda g: g.T}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from functools import partial, wraps
 from heapq import heappop, heappush
+from inspect import CO_VARARGS
 from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
@@ -182,6 +183,8 @@ def op(
         code = forward.__code__
         if each is None and len(rules) != code.co_argcount:
             raise TypeError(f"op {forward.__name__}: {code.co_argcount} operands and {len(rules)} rules; give one rule, or None, for each.")
+        if each is None and code.co_flags & CO_VARARGS:
+            raise TypeError(f"op {forward.__name__}: takes any number of operands; give each=, the rule of the i-th.")
         kinds = {(1, False): _unary, (1, True): _unary_with_settings, (2, False): _binary}
         wrap = kinds.get((len(rules), code.co_kwonlyargcount > 0), _general)
         apply = cast(Op, wraps(forward)(wrap(forward)))
