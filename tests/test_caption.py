@@ -229,12 +229,12 @@ def test_the_picture_reaches_every_part_of_the_state_and_gradients_are_right(cel
 
 
 @pytest.mark.usefixtures("few")
-def test_it_learns_a_few_numbers_by_heart() -> None:
+def test_it_learns_a_few_numbers_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--hidden", "32", "--features", "32", "--batch", "10", "--steps", "150", "--lr", "1e-2", "--noise", "0.2"]
     training = Caption(Caption.parser().parse_args(options), 0)
     numbers = np.array([0, 7, 13, 20, 71, 100, 407, 1000, 3012, 7777])
     rng = np.random.default_rng(0)
-    training.draw = lambda *_, **__: (numbers, draw_strips(rng, numbers, 0.2))  # type: ignore[method-assign]
+    monkeypatch.setattr(training, "draw", lambda *_, **__: (numbers, draw_strips(rng, numbers, 0.2)))
     for _ in range(150):
         training.step()
     for width in (1, 3):

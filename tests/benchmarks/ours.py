@@ -29,7 +29,7 @@ def _engine(w: Workload, scores: Callable[[Any, Any], Tensor], dtype: Any = "flo
 
     def gradients() -> tuple[float, Weights]:
         loss = backward()
-        return loss.item(), {name.removeprefix("cell."): p.grad for name, p in net.named_parameters().items()}  # type: ignore[misc]
+        return loss.item(), {name.removeprefix("cell."): p.grad for name, p in net.named_parameters().items()}
 
     def step() -> None:
         backward()

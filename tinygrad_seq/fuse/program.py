@@ -16,7 +16,7 @@ from .rules import together, total
 from .trace import Trace, detached, reachable
 from .write import Writer
 
-SMALL = 1 << 21
+ONE_HOT = 1 << 21  # multiplications up to which a product with one-hot vectors is faster than bringing equal symbols together
 
 
 def product(a: Array, W: Array, out: Array) -> None:
@@ -26,7 +26,7 @@ def product(a: Array, W: Array, out: Array) -> None:
 
 def products(a: Array, g: Array) -> Array:
     """The sum over t of a_tᵀ @ g_t."""
-    sum_: Array = ops.matmul.rules[1][1]([(g, None, (a, np.empty((a.shape[-1], g.shape[-1]))), {})])
+    sum_: Array = ops.matmul.rules[1][1]([(g, None, (a, np.empty((a.shape[-1], g.shape[-1]), g.dtype)), {})])
     return sum_
 
 
@@ -39,7 +39,7 @@ def look_up(table: Array, symbols: Array, out: Array) -> None:
 
 def added_rows(symbols: Array, g: Array, rows: int) -> Array:
     """For each row of a table the sum of the gradients of the symbols that looked it up."""
-    if rows * g.size <= SMALL:  # a product with one-hot vectors is faster than bringing equal symbols together
+    if rows * g.size <= ONE_HOT:
         return products(np.equal(symbols[..., None], np.arange(rows)).astype(g.dtype), g)
     sum_ = np.zeros((rows, g.shape[-1]), g.dtype)
     ops._add_at(sum_, symbols, g)
