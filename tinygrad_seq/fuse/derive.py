@@ -42,6 +42,7 @@ class Derived:
     parameters: list[Node]
     gradients: dict[int, Node] = field(default_factory=dict)  # of parameters, sums over all steps
     input_gradients: dict[int, Node] = field(default_factory=dict)  # of inputs, at each step
+    told: dict[int, str] = field(default_factory=dict)  # what equations say instead of a value's name, by its order
 
     @property
     def varying(self) -> list[Node]:
@@ -141,7 +142,7 @@ def _rewrite(result: Derived) -> None:
     ends = len(roots)
     roots += [*result.gradients.values(), *result.input_gradients.values()]
     roots = rewritten(roots, biased(result.varying))
-    roots = shared(roots, result.varying, [part.old for part in result.parts])
+    roots, result.told = shared(roots, result.varying, [part.old for part in result.parts])
     for (which, part), root in zip(slots, roots, strict=False):
         setattr(part, which, root)
     made = iter(roots[ends:])

@@ -21,8 +21,11 @@ def squashed(y: Value, *, slope: Array, shift: Array) -> Value:
     return np.asarray(y * slope + shift)
 
 
-def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]) -> list[Node]:
-    """The same values, where each z whose columns go through sigmoids, or some through tanh, goes through one tanh."""
+def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]) -> tuple[list[Node], dict[int, str]]:
+    """The same values, where each z whose columns go through sigmoids, or some through tanh, goes through one tanh; and how to tell slopes.
+
+    The slopes of gates are computed at once: by the order of each, what it is of its gate, as an equation says it.
+    """
     users: dict[int, list[Node]] = defaultdict(list)
     for node in reachable(roots):
         for x in node._inputs:
@@ -32,6 +35,7 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
         users[root._order].append(root)
     varies, loops = depends(roots, varying), depends(roots, state)
     leaves: dict[int, Node] = {}
+    told: dict[int, str] = {}
     folding = _Folding(users, varies)
     whole: list[tuple[Node, list[tuple[Node, int, int]]]] = []
     taken: set[int] = set()
@@ -62,8 +66,9 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
             made = y[..., a:b] if len(gates) > 1 else y
             made.name = f.name
             leaves[f._order] = made
-        leaves |= _slopes(y, gates, users)
-    return rewritten(roots, leaves=leaves)
+        for derivative, part, equation in _slopes(y, gates, users):
+            leaves[derivative._order], told[part._order] = part, equation
+    return rewritten(roots, leaves=leaves), told
 
 
 def _by_column(gates: list[tuple[Node, int, int]], z: Node, *, of_sigmoid: float, of_tanh: float) -> Array:
@@ -71,22 +76,25 @@ def _by_column(gates: list[tuple[Node, int, int]], z: Node, *, of_sigmoid: float
     return np.concatenate([np.full(b - a, of_sigmoid if f._op is ops.sigmoid else of_tanh, z._data.dtype) for f, a, b in gates])
 
 
-def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[Node]]) -> dict[int, Node]:
-    """The derivatives of all gates at once, where all are asked for: (1 - y) y of a sigmoid, (1 - y) (y + 1) of a tanh."""
+def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[Node]]) -> list[tuple[Node, Node, str]]:
+    """The derivatives of all gates at once, where all are asked for: (1 - y) y of a sigmoid, (1 - y) (y + 1) of a tanh.
+
+    Of each gate: the node that computes its derivative, the slope that takes its place, and what that is.
+    """
     found = [_slope(f, users) for f, _, _ in gates]
     if len(gates) == 1 or any(node is None for node in found):
-        return {}
+        return []
     of_tanh = Symbol(_by_column(gates, y, of_sigmoid=0, of_tanh=1))
     of_tanh.name = "of_tanh"
     slopes: Any = (1 - y) * (y + of_tanh if of_tanh._data.any() else y)
     slopes.name = "slopes"
-    leaves: dict[int, Node] = {}
+    made: list[tuple[Node, Node, str]] = []
     for (f, a, b), node in zip(gates, found, strict=True):
         assert node is not None
-        leaves[node._order] = part = slopes[..., a:b]
-        name = f.name or "y"
-        part.name = f"({name if f._op is ops.sigmoid else 1} - {name} * {name})"  # as equations tell it
-    return leaves
+        part, name = slopes[..., a:b], f.name or "y"
+        part.name = f"slopes_{name}"
+        made.append((node, part, f"({name if f._op is ops.sigmoid else 1} - {name} * {name})"))
+    return made
 
 
 def _slope(f: Node, users: dict[int, list[Node]]) -> Node | None:

@@ -80,9 +80,7 @@ class Letters:
                 self.names[node._order] = slot.name
         for node in plan.nodes:
             if node._order not in self.names and plan.view_of(node) is not None and plan.source(node)._order in plan.slots:
-                source = self.names[plan.source(node)._order]
-                name = node.name or f"{source}_1"
-                self.names[node._order] = self._unique(name if name.isidentifier() else f"{source}_{name.strip('()').split()[-1]}")
+                self.names[node._order] = self._unique(node.name or f"{self.names[plan.source(node)._order]}_1")
 
     def _carried_name(self, part: str) -> str:
         return f"d{part}" if f"d{part}" not in self.taken else f"d{part}_next"
@@ -136,7 +134,9 @@ class Letters:
         carried = {leaf._order for leaf in self.derived.carried}
 
         def name(n: Node) -> str | None:
-            return None if n is node else n.name if n._op is not None or n._order in carried else self.names.get(n._order)
+            if n is node:
+                return None
+            return self.derived.told.get(n._order) or (n.name if n._op is not None or n._order in carried else self.names.get(n._order))
 
         text = Text(name, lambda x: False, self.constant)
         equation = f"{node.name} = {text.made(node)[0]}"
