@@ -89,7 +89,9 @@ class SGD(Optimizer):
         self.momentum = momentum
 
     def update(self, g: Array, **memory: Array) -> Array:
-        """lr v."""
+        """lr v, which without momentum is lr g."""
+        if not self.momentum:
+            return self.lr * g
         v = memory["v"]
         v *= self.momentum
         v += g
