@@ -28,10 +28,8 @@ def fused_run(step: Callable[..., Any], module: Module, inputs: Sequence[Value],
     inputs: arrays or Tensors (T, ...), one for each input of the step; state: a Tensor, or a named tuple of Tensors.
     The outputs (T, ...) are what the state's first tensor was after each step.  Raises CannotFuse where no program can be derived.
     """
-    program, tensors, still = program_of(step, module, inputs, state)
-    parts = [part for _, part in flat(state)]
-    moving = [part for i, part in enumerate(parts) if i not in still]
-    outputs, *last = program(inputs, moving, [parts[i] if isinstance(i, int) else i for i in tensors])
+    program, parameters, parts, still = program_of(step, module, inputs, state)
+    outputs, *last = program(inputs, [part for i, part in enumerate(parts) if i not in still], parameters)
     made = iter([outputs[-1], *last])
     return outputs, filled(state, [part if i in still else next(made) for i, part in enumerate(parts)]), program
 
@@ -42,9 +40,8 @@ def fused_step(step: Callable[..., Any], module: Module, inputs: Sequence[Array]
     Nothing is recorded, and weights that change later are not seen: it is for writing sequences as fast as can be.  inputs: examples.
     """
     with no_grad():
-        program, tensors, still = program_of(step, module, [np.asarray(x)[None] for x in inputs], state)
-    parts = [part for _, part in flat(state)]
-    run = program.stepper([parts[i] if isinstance(i, int) else i for i in tensors])
+        program, parameters, parts, still = program_of(step, module, [np.asarray(x)[None] for x in inputs], state)
+    run = program.stepper(parameters)
     now = [part._data for i, part in enumerate(parts) if i not in still]
 
     def advance(*inputs: Array) -> Array:
@@ -54,26 +51,33 @@ def fused_step(step: Callable[..., Any], module: Module, inputs: Sequence[Array]
     return advance
 
 
-def program_of(step: Callable[..., Any], module: Module, inputs: Sequence[Value], state: Any) -> tuple[Program, list[Any], set[int]]:
-    """The program of a step for inputs and a state of these shapes, derived when it is first asked for."""
+def program_of(
+    step: Callable[..., Any], module: Module, inputs: Sequence[Value], state: Any
+) -> tuple[Program, list[Tensor], list[Tensor], set[int]]:
+    """The program of a step for inputs and a state of these shapes, derived when it is first asked for.
+
+    With it come its parameters, the parts of the state, and which of them the step leaves as they are.
+    """
     tensors, signature = _signature(module)
     arrays = [x._data if isinstance(x, Node) else np.asarray(x) for x in inputs]
-    parts = flat(state)
+    parts = [part for _, part in flat(state)]
     recording = _now.recording
     wanted = [recording and isinstance(x, Node) and x._requires_grad for x in inputs]
     key = (
         step, signature, recording, tuple([(x.shape[1:], x.dtype) for x in arrays]), tuple(wanted), type(state),
-        tuple([(part._data.shape, part._data.dtype, part._requires_grad) for _, part in parts]),
+        tuple([(part._data.shape, part._data.dtype, part._requires_grad) for part in parts]),
     )  # fmt: skip
     known = _programs.get(module)
     if known is None:
         known = _programs[module] = {}
-    if key not in known or not unchanged(known[key][3]):
+    found = known.get(key)
+    if found is None or not unchanged(found[3]):
         if len(known) >= PROGRAMS:
             known.pop(next(iter(known)))
-        known[key] = _derived(step, module, arrays, state, wanted, tensors)
-    program, places, still, _ = known[key]
-    return program, [tensors[place] if kind == "module" else place for kind, place in places], still
+        found = known[key] = _derived(step, module, arrays, state, wanted, tensors)
+    program, places, still, _ = found
+    of = {"module": tensors, "state": parts}
+    return program, [of[kind][place] if kind in of else place for kind, place in places], parts, still
 
 
 def _derived(step: Any, module: Module, arrays: list[Array], state: Any, wanted: list[bool], tensors: list[Tensor]) -> Any:

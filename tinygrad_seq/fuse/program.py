@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ def product(a: Array, W: Array, out: Array) -> None:
 
 def products(a: Array, g: Array) -> Array:
     """The sum over t of a_tᵀ @ g_t."""
-    sum_: Array = ops.matmul.rules[1][1]([(g, None, (a, np.empty((a.shape[-1], g.shape[-1]), g.dtype)), {})])
+    sum_: Array = a.reshape(-1, a.shape[-1]).T.dot(g.reshape(-1, g.shape[-1]))
     return sum_
 
 
@@ -34,13 +35,15 @@ def look_up(table: Array, symbols: Array, out: Array) -> None:
     """Row x of the table for each symbol x."""
     if symbols.size and not 0 <= symbols.min() <= symbols.max() < len(table):
         raise ValueError(f"symbols from {symbols.min()} to {symbols.max()}, expected integers in [0, {len(table)}).")
-    np.take(table, symbols, axis=0, out=out, mode="clip")
+    table.take(symbols, 0, out, "clip")
 
 
 def added_rows(symbols: Array, g: Array, rows: int) -> Array:
     """For each row of a table the sum of the gradients of the symbols that looked it up."""
     if rows * g.size <= ONE_HOT:
-        return products(np.equal(symbols[..., None], np.arange(rows)).astype(g.dtype), g)
+        one_hot = np.zeros((symbols.size, rows), g.dtype)
+        one_hot[np.arange(symbols.size), symbols.reshape(-1)] = 1
+        return products(one_hot, g)
     sum_ = np.zeros((rows, g.shape[-1]), g.dtype)
     ops._add_at(sum_, symbols, g)
     return sum_
@@ -125,9 +128,8 @@ class Program:
         y = _recorded(Tensor, flat, needs, self.op, operands, arrays, {"run": lease} if needs else {"run": None})
         if not others:
             return [y]
-        shapes = [first.shape, *(last.shape for last in others)]
-        starts = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
-        return [part(y, start=int(start), shape=shape) for start, shape in zip(starts, shapes, strict=False)]
+        starts = itertools.accumulate([result.size for result in results], initial=0)
+        return [part(y, start=start, shape=result.shape) for start, result in zip(starts, results, strict=False)]
 
     def stepper(self, parameters: Sequence[Tensor]) -> Callable[[Sequence[Array], Sequence[Array]], list[Array]]:
         """The step alone, without a record: a function of the inputs x_t and the parts of the state before it that gives those after it.
