@@ -552,6 +552,19 @@ def test_each_gate_costs_one_multiplication_in_the_backward_loop() -> None:
         assert sum(line.startswith("multiply(") and "dz" in line for line in backward.splitlines()) == gates
 
 
+def test_gradients_of_gates_of_one_short_sequence_share_a_multiplication() -> None:
+    for batch, hidden, multiplications in ((1, 64, 1), (1, 65, 4), (2, 3, 4)):
+        cell = cell_of("lstm", hidden=hidden)
+        run = agree(cell, features(batch=batch), state_of(cell, batch), rtol=1e-11)
+        _, backward = loops(run.program.source)
+        assert sum(line.startswith("multiply(") and "dz" in line for line in backward.splitlines()) == multiplications
+        assert ("d.take(columns" in backward) == (multiplications == 1)
+        assert "[...] =" not in backward
+    shown = unroll(cell_of("lstm"), features(batch=1), fused=True).program.source
+    assert "multiply(concat(c_prev, c_tilde, tanh_c, i, axis=2), (1 - gates) * (gates + of_tanh), out=local)" in shown
+    assert "# dz = (dc, dc, dh, dc) * (dc / dz_f, dc / dz_i, dh / dz_o, dc / dz_c_tilde)" in shown
+
+
 def test_gradients_of_gates_are_written_side_by_side() -> None:
     text = source("lstm")
     assert "dz_f = dz[..., 0:3]" in text

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import ops
 from ..record import Node, Value, _now, op
-from .gates import biased, shared
+from .gates import beside, biased, shared
 from .rules import depends, differentiated, factored, rewritten, split_products, summed_first
 from .trace import Symbol, Trace, reachable, symbol
 
@@ -143,6 +143,8 @@ def _rewrite(result: Derived) -> None:
     roots += [*result.gradients.values(), *result.input_gradients.values()]
     roots = rewritten(roots, biased(result.varying))
     roots, result.told = shared(roots, result.varying, [part.old for part in result.parts])
+    roots, told = beside(roots, [*(part.given for part in result.parts if part.given is not None), *result.carried])
+    result.told |= told
     for (which, part), root in zip(slots, roots, strict=False):
         setattr(part, which, root)
     made = iter(roots[ends:])

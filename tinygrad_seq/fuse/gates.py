@@ -1,10 +1,10 @@
-"""Gates that share a nonlinearity share a call: sigma(z) = (1 + tanh(z/2)) / 2, so that one tanh serves the gates of a cell."""
+"""Gates share calls: one tanh serves all gates of a cell, as sigma(z) = (1 + tanh(z/2)) / 2, and one multiplication their gradients."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from .. import ops
 from ..record import Array, Node, Value, _now, op
 from .rules import Rule, again, depends, rewritten, slice_of
 from .trace import Symbol, reachable
+
+SHORT = 256  # columns up to which gradients of one sequence are faster brought side by side and multiplied at once than one by one
 
 
 @op(None)
@@ -200,6 +202,77 @@ class _Folding:
         if isinstance(x, Node) and x._order in self.wanted:
             return self.folded(x)
         return x * Symbol(scale)
+
+
+def beside(roots: Sequence[Node], moving: Sequence[Node]) -> tuple[list[Node], dict[int, str]]:
+    """The same values, where gradients d_k * a_k that stand side by side are one product, of the d_k and the a_k side by side.
+
+    moving: the leaves that gradients come in by, on which the d_k depend, and the a_k do not.  What equations say of both rows is told.
+    """
+    uses = Counter(x._order for node in reachable(roots) for x in node._inputs if isinstance(x, Node))
+    told: dict[int, str] = {}
+
+    def rule(node: Node, inputs: tuple[Value, ...]) -> Node:
+        wanted = node._op is ops._concat and len(inputs) > 2 and node._data.size == node._data.shape[-1] <= SHORT
+        if not wanted or any(not isinstance(x, Node) or uses[x._order] > 1 for x in node._inputs):
+            return again(node, inputs)
+        unknown = depends(inputs, moving)
+        pairs = [pair for x in inputs if (pair := _factors(x, unknown))]
+        if len(pairs) < len(inputs):
+            return again(node, inputs)
+        _now.place = node._place
+        row, local = _row([d for d, _ in pairs]), _joined([a for _, a in pairs])
+        names: list[Any] = [(d.name, x.name) for (d, _), x in zip(pairs, inputs, strict=True)]
+        if all(map(all, names)):
+            told[row._order] = f"({', '.join(d for d, _ in names)})"
+            told[local._order] = f"({', '.join(f'{d} / {x}' for d, x in names)})"
+        made: Node = ops.mul(row, local)
+        return made
+
+    return rewritten(roots, rule), told
+
+
+def _factors(x: Node, unknown: set[int]) -> tuple[Node, Node] | None:
+    """d and a of a product d * a, where d is known in the loop only, and a before it."""
+    if x._op is not ops.mul or not all(isinstance(part, Node) and part._data.shape == x._data.shape for part in x._inputs):
+        return None
+    d, a = sorted(x._inputs, key=lambda part: part._order not in unknown)
+    made = d._op not in (None, ops.getitem)  # by a line of the loop, which can put it into the row
+    return (d, a) if made and d._order in unknown and a._order not in unknown else None
+
+
+def _row(ds: Sequence[Node]) -> Node:
+    """Gradients side by side, each made once, however often it stands there."""
+    once = list({d._order: d for d in ds}.values())
+    edges = accumulate((d._data.shape[-1] for d in once), initial=0)
+    start = {d._order: edge for d, edge in zip(once, edges, strict=False)}
+    all_: Any = ops.concat(once, axis=-1)
+    all_.name = "d"
+    row: Node = ops.take(all_, np.concatenate([start[d._order] + np.arange(d._data.shape[-1]) for d in ds]), axis=-1)
+    return row
+
+
+def _joined(factors: Sequence[Node]) -> Node:
+    """Factors side by side; of x_1 * s[:n], x_2 * s[n:], ... they are the x side by side, times s."""
+    spans = list(pairwise(accumulate((a._data.shape[-1] for a in factors), initial=0)))
+    joined: Any = None
+    for s in [x._inputs[0] for x in factors[0]._inputs if isinstance(x, Node) and x._op is ops.getitem]:
+        xs = [x for a, span in zip(factors, spans, strict=True) if (x := _times_slice(a, s, span)) is not None]
+        if len(xs) == len(factors) and s._data.shape[-1] == spans[-1][1]:
+            joined = ops.concat(xs, axis=-1) * s
+    joined = ops.concat(factors, axis=-1) if joined is None else joined
+    joined.name = "local"
+    made: Node = joined
+    return made
+
+
+def _times_slice(a: Node, s: Node, span: tuple[int, int]) -> Node | None:
+    """The x of a product x * s[..., from:to]."""
+    for x, cut in (a._inputs, a._inputs[::-1]) if a._op is ops.mul else ():
+        sliced = isinstance(cut, Node) and cut._op is ops.getitem and cut._inputs[0] is s and isinstance(x, Node)
+        if sliced and slice_of(cut._settings["index"], s._data.shape) == (s._data.ndim - 1, *span) and x._data.shape == a._data.shape:
+            return x
+    return None
 
 
 def biased(varying: Sequence[Node]) -> Rule:

@@ -144,6 +144,8 @@ class Letters:
 
     def _local(self, node: Node, slot: Slot) -> str:
         """Which local derivative a value is that is multiplied with a gradient, and then replaced by it."""
+        if node._order in self.derived.told:
+            return self.derived.told[node._order]
         product = next((n for n in self.plan.users[node._order] if n._op is ops.mul and n._order in self.plan.slots), None)
         if product is None or self.plan.slots[product._order] is not slot:
             return ""

@@ -232,7 +232,8 @@ class Plan:
         held = [other for slot in _within(b) for other in slot.nodes if other is not node]
         if any(self._uses(other, position) > at - strict for other in held):
             return False
-        if (a.stack or b.stack or a.parent or b.parent) and any(n._op is None for n in [*a.nodes, *b.nodes]):
+        leaves = any(other._op is None for slot in [*_within(a), *_within(b)] for other in slot.nodes)
+        if leaves and (root(a).stack or root(b).stack):
             return False  # a gradient that is carried stands in one place, not in that of each step
         b.nodes += a.nodes
         b.stack, b.state, b.parent = a.stack or b.stack, a.state, a.parent or b.parent

@@ -300,9 +300,13 @@ class Writer(Letters):
             plain = (
                 node._data.ndim == 2
                 and all(np.ndim(x._data if isinstance(x, Node) else x) == 2 for x in node._inputs)
-                and slot.parent is None
+                and (slot.parent is None or len(node._data) == 1)  # columns of one row are contiguous, as dot wants them
             )
             return _commented([f"{a}.dot({b}, {out})" if plain else f"{out}[...] = {a} @ {b}"], comment)
+        if made is ops.take and slot.parent is None and isinstance(node._inputs[1], np.ndarray) and node._settings.get("axis") == -1:
+            columns = self.constant(node._inputs[1], "columns")
+            line = f'{self.step.of(node._inputs[0], 8)}.take({columns}, -1, {out}, "clip")'
+            return _commented([line], self.derived.told.get(node._order, ""))
         return _commented([f"{out}[...] = {self.step.made(node)[0]}"], comment)
 
     def _joined(self, x: Value, slot: Slot) -> bool:
