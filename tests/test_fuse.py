@@ -566,10 +566,28 @@ def test_gradients_of_gates_of_one_short_sequence_share_a_multiplication() -> No
 
 
 def test_gradients_of_gates_are_written_side_by_side() -> None:
-    text = source("lstm")
-    assert "dz_f = dz[..., 0:3]" in text
-    assert "put" not in text
-    assert "concat" not in text
+    row = unroll(cell_of("lstm", hidden=65), features(batch=1), fused=True).program.source
+    assert "dz_f = dz[..., 0:65]" in row
+    assert "put" not in row
+    assert "concat" not in row
+    assert "put" not in source("lstm")
+    assert (
+        loops(source("lstm"))[1].count("concatenate((dz_f_t, dz_i_t, dz_o_t, dz_c_tilde_t), 1, dz_t)")
+        == source("lstm").count("concat")
+        == 1
+    )
+
+
+def test_gates_of_several_sequences_stand_in_one_piece_each() -> None:
+    for kind, gates in (("lstm", 4), ("gru", 2)):
+        forward, _ = loops(source(kind))
+        assert f".reshape(3, {gates}, 3).swapaxes(0, 1)\n" in source(kind)
+        assert forward.count("[...] =") == 1
+        assert "gates[:, 0]" in source(kind)
+        assert "gates[..., " not in source(kind)
+    row = unroll(cell_of("lstm"), features(batch=1), fused=True).program.source
+    assert "swapaxes" not in row
+    assert "f = gates[..., 0:3]" in row
 
 
 def test_gradients_of_weights_are_one_product_after_the_loop() -> None:

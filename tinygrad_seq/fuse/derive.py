@@ -9,16 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import ops
-from ..record import Node, Value, _now, op
+from ..record import Node, _now
 from .gates import beside, biased, shared
-from .rules import depends, differentiated, factored, rewritten, split_products, summed_first
+from .rules import copied, depends, differentiated, factored, rewritten, split_products, summed_first
 from .trace import Symbol, Trace, reachable, symbol
-
-
-@op(lambda g, y, x, *, part: g)
-def copied(x: Value, *, part: int) -> Value:
-    """x, in a place of its own: that of a part of the state."""
-    return x.copy()
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import ops
 from ..record import Array, Node, Value, _now, op
-from .rules import Rule, again, depends, rewritten, slice_of
+from .rules import Rule, again, copied, depends, rewritten, slice_of
 from .trace import Symbol, reachable
 
 SHORT = 256  # columns up to which gradients of one sequence are faster brought side by side and multiplied at once than one by one
@@ -21,6 +21,12 @@ SHORT = 256  # columns up to which gradients of one sequence are faster brought 
 def squashed(y: Value, *, slope: Array, shift: Array) -> Value:
     """slope * y + shift, column by column: with 1/2 and 1/2 a sigmoid of what was a tanh of half as much; with 1 and 0 the tanh itself."""
     return np.asarray(y * slope + shift)
+
+
+@op(None)
+def blocks(x: Value, *, parts: int) -> Value:
+    """The columns of x (N, k H) as k blocks (k, N, H): a gate of several sequences then stands in one piece, and not in pieces of rows."""
+    return np.asarray(x.reshape(len(x), parts, -1).swapaxes(0, 1))
 
 
 def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]) -> tuple[list[Node], dict[int, str]]:
@@ -60,25 +66,31 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
                 if cut._order not in leaves and source in folding.wanted:
                     leaves[cut._order] = again(cut, (folding.folded(cut._inputs[0]),))
         _now.place = z._place
-        y: Any = ops.tanh(folding.folded(z))
-        slope = _by_column(gates, z, of_sigmoid=0.5, of_tanh=1)
-        y = squashed(y, slope=slope, shift=_by_column(gates, z, of_sigmoid=0.5, of_tanh=0))
+        of_gates: Any = folding.folded(z)
+        apart = len(gates) > 1 and z._data.ndim == 2 and len(z._data) > 1 and len({b - a for _, a, b in gates}) == 1
+        if apart:
+            of_gates = blocks(of_gates, parts=len(gates))
+            of_gates.name = f"{z.name or 'z'}_gates"
+            of_gates = copied(of_gates)
+        y: Any = ops.tanh(of_gates)
+        y = squashed(y, slope=_by_gate(gates, z, apart, 0.5, 1), shift=_by_gate(gates, z, apart, 0.5, 0))
         y.name = "gates" if len(gates) > 1 else gates[0][0].name
-        for f, a, b in gates:
-            made = y[..., a:b] if len(gates) > 1 else y
+        for j, (f, a, b) in enumerate(gates):
+            made = y[j] if apart else y[..., a:b] if len(gates) > 1 else y
             made.name = f.name
             leaves[f._order] = made
-        for derivative, part, equation in _slopes(y, gates, users):
+        for derivative, part, equation in _slopes(y, gates, users, z, apart):
             leaves[derivative._order], told[part._order] = part, equation
     return rewritten(roots, leaves=leaves), told
 
 
-def _by_column(gates: list[tuple[Node, int, int]], z: Node, *, of_sigmoid: float, of_tanh: float) -> Array:
-    """A number for each column of z, of the gate that it goes into."""
-    return np.concatenate([np.full(b - a, of_sigmoid if f._op is ops.sigmoid else of_tanh, z._data.dtype) for f, a, b in gates])
+def _by_gate(gates: list[tuple[Node, int, int]], z: Node, apart: bool, of_sigmoid: float, of_tanh: float) -> Array:
+    """A number for each column of z, of the gate that it goes into, or for each gate, where these stand apart."""
+    numbers = [np.full(1 if apart else b - a, of_sigmoid if f._op is ops.sigmoid else of_tanh, z._data.dtype) for f, a, b in gates]
+    return np.concatenate(numbers).reshape((-1, 1, 1) if apart else -1)
 
 
-def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[Node]]) -> list[tuple[Node, Node, str]]:
+def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[Node]], z: Node, apart: bool) -> list[tuple[Node, Node, str]]:
     """The derivatives of all gates at once, where all are asked for: (1 - y) y of a sigmoid, (1 - y) (y + 1) of a tanh.
 
     Of each gate: the node that computes its derivative, the slope that takes its place, and what that is.
@@ -86,14 +98,14 @@ def _slopes(y: Any, gates: list[tuple[Node, int, int]], users: dict[int, list[No
     found = [_slope(f, users) for f, _, _ in gates]
     if len(gates) == 1 or any(node is None for node in found):
         return []
-    of_tanh = Symbol(_by_column(gates, y, of_sigmoid=0, of_tanh=1))
+    of_tanh = Symbol(_by_gate(gates, z, apart, 0, 1))
     of_tanh.name = "of_tanh"
     slopes: Any = (1 - y) * (y + of_tanh if of_tanh._data.any() else y)
     slopes.name = "slopes"
     made: list[tuple[Node, Node, str]] = []
-    for (f, a, b), node in zip(gates, found, strict=True):
+    for j, ((f, a, b), node) in enumerate(zip(gates, found, strict=True)):
         assert node is not None
-        part, name = slopes[..., a:b], f.name or "y"
+        part, name = slopes[j] if apart else slopes[..., a:b], f.name or "y"
         part.name = f"slopes_{name}"
         made.append((node, part, f"({name if f._op is ops.sigmoid else 1} - {name} * {name})"))
     return made

@@ -15,13 +15,13 @@ from .derive import Derived
 from .gates import squashed
 from .lift import UFUNCS, Text
 from .plan import FORWARD, ONCE, Plan, Slot, root
-from .rules import slice_of, together
+from .rules import together
 
 WIDTH = 62  # of the code before a comment
 
 
 _FUNCTIONS = {name.lstrip("_") for name, made in vars(ops).items() if hasattr(made, "forward")} | {*UFUNCS.values()}
-_HELPERS = "product products look_up added_rows at_once numbers detached copied total together empty full zeros"
+_HELPERS = "product products look_up added_rows at_once numbers detached copied total together empty full zeros concatenate"
 _OWN = "T _ program weights forward backward steps back list zip range inf nan"
 
 
@@ -126,7 +126,8 @@ class Letters:
         if node._op is squashed:
             views = [n for n in self.plan.nodes if self.plan.view_of(n) is not None and self.plan.source(n) is node and n.name]
             sigma = node._settings["shift"]
-            gates = [n.name for n in views if (cut := slice_of(n._settings["index"], node._data.shape)) and sigma[cut[1]]]
+            starts = [index if isinstance(index := n._settings["index"], int) else index[-1].start for n in views]
+            gates = [n.name for n, start in zip(views, starts, strict=True) if sigma[start]]
             names = ", ".join(filter(None, gates or [node.name]))
             return f"{names}: sigmoid(z) = (1 + tanh(z / 2)) / 2".removeprefix(": ")
         if not node.name:

@@ -10,9 +10,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import ops
 from ..record import Node, Value
-from .derive import copied
-from .gates import squashed
-from .rules import slice_of, together, total
+from .gates import blocks, squashed
+from .rules import copied, slice_of, together, total
 from .trace import detached, equal, greater, greater_equal, not_equal
 
 INFIX = {ops.add: ("+", 1), ops.sub: ("-", 1), ops.mul: ("*", 2), ops.div: ("/", 2), ops.matmul: ("@", 2), ops.pow: ("**", 4)}
@@ -29,7 +28,11 @@ _REDUCTIONS = {ops.sum, ops.mean, ops.max, ops.min, ops.logsumexp}
 def liftable(node: Node, stacked: Callable[[Value], bool]) -> bool:
     """Whether the op can be given all steps at once, as one more axis before the others."""
     made, inputs = node._op, node._inputs
-    if made in ELEMENTWISE or made in _REDUCTIONS or made in (ops.transpose, ops.swapaxes, ops.broadcast_to, ops.reshape, total, together):
+    if (
+        made in ELEMENTWISE
+        or made in _REDUCTIONS
+        or made in (ops.transpose, ops.swapaxes, ops.broadcast_to, ops.reshape, total, together, blocks)
+    ):
         return True
     if made is ops.matmul:
         a, b = inputs
@@ -100,6 +103,10 @@ class Text:
             if cut is not None and cut[0] == inputs[0]._data.ndim - 1:
                 return f"{self.of(inputs[0], 8)}[..., {cut[1]}:{cut[2]}]", 8
             return f"{self.of(inputs[0], 8)}[{self._index(index, stacked)}]", 8
+        if made is blocks:
+            shape = *inputs[0]._data.shape[:-1], node._settings["parts"], node._data.shape[-1]
+            turned = "swapaxes(1, 2)" if stacked else "swapaxes(0, 1)"
+            return f"{self.of(inputs[0], 8)}.reshape({size_text(shape, *['T'] * stacked)[1:-1]}).{turned}", 8
         if made in (ops.swapaxes, ops.transpose) and not stacked and node._data.ndim == 2:
             return f"{self.of(inputs[0], 8)}.T", 8
         return self._general(node, stacked)

@@ -9,6 +9,7 @@ from typing import Any
 from .. import ops
 from ..record import Node, Value
 from .derive import Derived
+from .gates import blocks
 from .lift import ELEMENTWISE, liftable
 from .rules import depends, together, total
 from .trace import reachable
@@ -38,6 +39,11 @@ def root(slot: Slot) -> Slot:
     while slot.parent is not None:
         slot = slot.parent[0]
     return slot
+
+
+def _of_columns(node: Node) -> bool:
+    """Whether a node joins what can be made where it will stand: in a row, since columns of several rows are slow to write into."""
+    return node._op is ops._concat and node._data.size == node._data.shape[-1]
 
 
 def _within(slot: Slot) -> list[Slot]:
@@ -134,6 +140,8 @@ class Plan:
             basic = all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
             if basic and self.stacked(node) and self.source(node._inputs[0])._op is not None:
                 return node._inputs[0], index
+        if node._op is blocks and self.stacked(node) and self.view_of(node._inputs[0]) is None:
+            return node._inputs[0], ()
         return None
 
     def source(self, node: Node) -> Node:
@@ -153,7 +161,7 @@ class Plan:
             if self.view_of(user) is not None and user._order in position:
                 last = max(last, self._uses(user, position))
             elif user._order in position:
-                last = max(last, position[user._order], self._uses(user, position) if user._op is ops._concat else -1)
+                last = max(last, position[user._order], self._uses(user, position) if _of_columns(user) else -1)
             else:
                 return float("inf")
         return last
@@ -175,7 +183,7 @@ class Plan:
         for node in lines:
             self._slot(node).stack |= self._uses(node, position) == float("inf")
         for node in lines:
-            if node._op is ops._concat:
+            if _of_columns(node):
                 self._into_columns(node, position)
         for node in [] if forward else self.nodes:
             inside = all(isinstance(x, Node) and self.source(x)._order in position for x in node._inputs)
@@ -214,9 +222,16 @@ class Plan:
             a = b
 
     def _in_place(self, node: Node, position: dict[int, int]) -> None:
-        for x in node._inputs:
-            if isinstance(x, Node) and x._order in self.slots and self._merge(node, x, position, strict=False):
+        placed = [x for x in node._inputs if isinstance(x, Node) and x._order in self.slots]
+        for x in sorted(placed, key=lambda x: self._of_another_name(node, self.slots[x._order])):
+            if self._merge(node, x, position, strict=False):
                 return
+
+    def _of_another_name(self, node: Node, slot: Slot) -> bool:
+        """Whether an array carries a gradient that readers would look for in vain if `node` stood there."""
+        carried = [leaf.name or "" for leaf in slot.nodes if leaf._op is None]
+        own = not node.name or any(node is back for back in self.back)
+        return not own and any(name.removesuffix("_next") != node.name for name in carried)
 
     def _merge(self, node: Node, x: Node, position: dict[int, int], *, strict: bool) -> bool:
         """Let `node` take the array of x, if that is of its kind and all that stands in it has been used by then."""

@@ -12,8 +12,8 @@ import numpy as np
 from .. import ops
 from ..record import Array, Node, Value, _Each, _now, _recorded, frozen, grad, op, step
 from ..tensor import Tensor
-from .derive import copied, derived
-from .rules import together, total
+from .derive import derived
+from .rules import copied, together, total
 from .trace import Trace, detached, reachable
 from .write import Writer
 
@@ -67,7 +67,7 @@ def _namespace() -> dict[str, Any]:
     names = {name.lstrip("_"): function for name, function in names.items()}
     names |= {made.__name__: made.forward for made in (detached, copied, total, together)}
     ufuncs = "add subtract multiply divide negative power exp log sqrt tanh absolute maximum minimum greater greater_equal equal not_equal"
-    names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros", "inf", "nan"]}
+    names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros", "concatenate", "inf", "nan"]}
     return names | {f.__name__: f for f in (product, products, look_up, added_rows, at_once, numbers)}
 
 

@@ -30,6 +30,12 @@ def together(g: Value, y: Value, *operands: Value, function: Any, settings: Any,
     return np.zeros_like(operands[i])
 
 
+@op(lambda g, y, x, *, part=0: g)
+def copied(x: Value, *, part: int = 0) -> Value:
+    """x, in a place of its own, such as that of a part of the state."""
+    return x.copy()
+
+
 def again(node: Node, inputs: tuple[Value, ...]) -> Node:
     """The op of a node, of other inputs."""
     if all(a is b for a, b in zip(inputs, node._inputs, strict=True)):

@@ -21,6 +21,7 @@ SMALL = 4096  # elements up to which an array of equal numbers is faster than th
 MIDDLING = 1 << 18  # and up to which an array of equal rows is faster than the row
 COLUMNS = {
     "halves": "1/2 for a sigmoid, 1 for a tanh",
+    "slope": "1/2 for a sigmoid, 1 for a tanh",
     "shift": "1/2 for a sigmoid, 0 for a tanh",
     "of_tanh": "0 for a sigmoid, 1 for a tanh",
 }
@@ -303,6 +304,9 @@ class Writer(Letters):
                 and (slot.parent is None or len(node._data) == 1)  # columns of one row are contiguous, as dot wants them
             )
             return _commented([f"{a}.dot({b}, {out})" if plain else f"{out}[...] = {a} @ {b}"], comment)
+        if made is ops._concat:
+            parts = ", ".join(self.step.of(x) for x in node._inputs)
+            return [f"concatenate(({parts}), {node._settings['axis']}, {out})"]
         if made is ops.take and slot.parent is None and isinstance(node._inputs[1], np.ndarray) and node._settings.get("axis") == -1:
             columns = self.constant(node._inputs[1], "columns")
             line = f'{self.step.of(node._inputs[0], 8)}.take({columns}, -1, {out}, "clip")'
@@ -316,7 +320,7 @@ class Writer(Letters):
     def _operand(self, x: Value, node: Node) -> str:
         if isinstance(x, (int, float)) and not isinstance(x, (bool, np.generic)) and node._data.dtype.kind == "f" and node._data.ndim:
             return self._filled(x, node)
-        if isinstance(x, Symbol) and x._op is None and x._order not in self.names and x._data.shape == node._data.shape[-1:]:
+        if isinstance(x, Symbol) and x._op is None and x._order not in self.names and x._data.ndim and x._data.shape != node._data.shape:
             return self._full_of(x._data, node, x.name or "row")
         return self.step.of(x)
 
