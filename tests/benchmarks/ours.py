@@ -22,7 +22,7 @@ def _engine(w: Workload, scores: Callable[[Any, Any], Tensor], dtype: Any = "flo
     optimiser = SGD(net.parameters(), lr=RATE)
 
     def backward() -> Tensor:
-        net.zero_grad()
+        optimiser.zero_grad()
         loss = cross_entropy(scores(net, xs), targets)
         loss.backward()
         return loss
