@@ -50,10 +50,11 @@ class GRUCell(Cell):
 
     def recur(self, a: Tensor, state: State) -> State:
         """The equations, where a_t = W_x x_t + b."""
-        h, H = state.h, len(self.W)
-        r, z = split(h @ self.W_h + a[:, : 2 * H], 2, axis=-1)
+        h = state.h
+        a_rz, a_h = split(a, [2 * len(self.W)], axis=-1)
+        r, z = split(h @ self.W_h + a_rz, 2, axis=-1)
         r, z = gate("r", sigmoid, r), gate("z", sigmoid, z)
-        h_tilde = gate("h̃", tanh, (r * self._past(h) if self.reset_after else (r * h) @ self.W) + a[:, 2 * H :])
+        h_tilde = gate("h̃", tanh, (r * self._past(h) if self.reset_after else (r * h) @ self.W) + a_h)
         return State((1 - z) * h + z * h_tilde)
 
     def _past(self, h: Tensor) -> Tensor:

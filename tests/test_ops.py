@@ -20,7 +20,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tinygrad_seq import Tensor, grad, strategies
+from tinygrad_seq import Tensor, blas, grad, strategies
 from tinygrad_seq import ops as the_ops
 from tinygrad_seq.check import check_gradients
 from tinygrad_seq.strategies import arrays, axes, axis, broadcastable, broadcastable_shapes, distinct, shapes
@@ -949,17 +949,37 @@ def test_a_split_may_go_back_as_that_of_numpy() -> None:
     np.testing.assert_array_equal(x.grad, np.tile([1.0, 2.0, 2.0, 1.0], (3, 1)))
 
 
-@pytest.mark.parametrize("rows", [1, 15, 16, 17, 512, 513])
+@pytest.mark.parametrize("used", ["0123", "3210", "012", "01233", "0", "2202"])
+def test_parts_of_a_split_get_their_gradients_however_often_each_is_used(used: str) -> None:
+    x = Tensor(np.arange(24.0).reshape(3, 8), requires_grad=True)
+    parts = the_ops.split(x, 4, axis=1)
+    the_ops.concat([parts[int(i)] * (n + 1) for n, i in enumerate(used)]).sum().backward()
+    often = [np.sum([n + 1 for n, j in enumerate(used) if int(j) == i]) for i in range(4)]
+    np.testing.assert_array_equal(x.grad, np.tile(np.repeat(often, 2), (3, 1)))
+
+
+@pytest.mark.parametrize("small_kernels", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
-def test_a_product_with_a_large_matrix_that_was_turned_is_that_product(rows: int, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("rows", "inner", "columns"),
+    [(1, 600, 600), (2, 600, 600), (16, 130, 127), (32, 128, 512), (64, 96, 500), (96, 64, 128), (256, 40, 96), (513, 130, 127)],
+)
+def test_a_product_is_that_product_however_it_is_cut(
+    rows: int, inner: int, columns: int, dtype: str, small_kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blas, "SMALL_KERNELS", small_kernels)
+    blas.blocks.cache_clear()
+    assert (blas.blocks(32, 128, 512) != (1, 1)) == small_kernels
     rng = np.random.default_rng(rows)
-    a, b = rng.standard_normal((rows, 130)).astype(dtype), rng.standard_normal((127, 130)).astype(dtype)
+    a, b, tall = (rng.standard_normal(shape).astype(dtype) for shape in ((rows, inner), (inner, columns), (columns, inner)))
     rounding = 1e-4 if dtype == "float32" else 1e-12
-    for turned in (b.T, np.asfortranarray(b.T), b.T[::1, ::-1]):
-        product = the_ops.matmul(a, turned)
-        np.testing.assert_allclose(product, a @ np.ascontiguousarray(turned), rtol=rounding, atol=rounding)
-        assert product.dtype == dtype
-        assert product.flags.c_contiguous
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, tall.T, np.asfortranarray(b), tall.T[:, ::-1], b[::-1]):
+            product = the_ops.matmul(left, right)
+            np.testing.assert_allclose(product, np.einsum("mk,kn->mn", left, right), rtol=rounding, atol=rounding)
+            assert product.dtype == dtype
+            assert product.flags.c_contiguous
+    blas.blocks.cache_clear()
 
 
 @pytest.mark.parametrize(("symbols", "table"), [(2000, 5), (40, 90), (2000, 1), (1, 3), (300, 2)])

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .record import Array, Node, Value, fitted, is_view, op
+from .blas import product
+from .record import Array, Node, Part, Value, fitted, is_view, op
 
 Axis = int | tuple[int, ...] | None
 
@@ -239,7 +240,8 @@ def _rows(x: Value) -> Value:
 
 
 def _matmul_a(g: Value, y: Value, a: Value, b: Value) -> Value:
-    g, _, b = _matrices(g, a, b)
+    if a.ndim == 1 or b.ndim == 1:
+        g, _, b = _matrices(g, a, b)
     return matmul(g, b.swapaxes(-1, -2))
 
 
@@ -288,12 +290,8 @@ def matmul(a: Value, b: Value) -> Value:
     """
     try:
         if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
-            return (_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
-        if not a.ndim == b.ndim == 2:
-            return a @ b
-        if 16 <= len(a) <= 512 and b.size >= 1 << 14 and not b.flags.c_contiguous:
-            return b.T.dot(a.T).T.copy()  # (b^T a^T)^T: OpenBLAS takes a third longer where the matrix of the two that is larger is turned
-        return a.dot(b)  # which on small matrices takes three fifths of the time of a @ b
+            return product(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
+        return product(a, b) if a.ndim == b.ndim == 2 else a @ b
     except (ValueError, AttributeError) as error:  # a Python scalar has no ndim
         raise ValueError(f"matmul: {np.shape(a)} @ {np.shape(b)}: {_mismatch(np.shape(a), np.shape(b))}") from error
 
@@ -385,10 +383,11 @@ def _put(x: Value, *, index: Any, shape: tuple[int, ...]) -> Value:
 
 
 def _getitem_together(uses: list[Any]) -> Array:
-    """Slices that lie side by side and make up the whole tensor are joined; others are added up in zeros."""
+    """Steps and parts that make up the whole tensor are joined; others are added up in zeros."""
     x = uses[0][2][0]
     pieces = [(settings["index"], g) for g, _, _, settings in uses]
-    whole = _steps_joined(pieces, len(x)) if pieces[0][0].__class__ is int else _columns_joined(pieces, x.shape)
+    kind = pieces[0][0].__class__
+    whole = _steps_joined(pieces, len(x)) if kind is int else _parts_joined(pieces) if kind is Part else None
     if whole is not None:
         return whole
     total = np.zeros(x.shape, x.dtype)
@@ -405,26 +404,13 @@ def _steps_joined(pieces: list[tuple[Any, Array]], n: int) -> Array | None:
     return np.stack([g for _, g in pieces]) if all(index == t for t, (index, _) in enumerate(pieces)) else None
 
 
-def _columns_joined(pieces: list[tuple[Any, Array]], shape: tuple[int, ...]) -> Array | None:
-    """The gradient of x from those of x[:, :a], x[:, a:b], ..., x[:, z:], or of slices of another axis; None where they are others."""
-    axis = len(pieces[0][0]) - 1 if pieces[0][0].__class__ is tuple else -1
-    before = (slice(None),) * axis
-    starts: dict[int, tuple[int, Array]] = {}
-    for index, g in pieces:
-        plain = index.__class__ is tuple and len(index) == axis + 1 > 0 and is_view(index) and index[:-1] == before
-        if not plain or index[-1].__class__ is not slice:
-            return None
-        start, stop, step = index[-1].indices(shape[axis])
-        if step != 1 or stop < start:
-            return None
-        starts[start] = stop, g
-    joined, edge = [], 0
-    while edge in starts:  # from the slice that begins where the one before ends to the next, until one ends where the tensor does
-        edge, g = starts.pop(edge)
-        joined.append(g)
-        if edge == shape[axis]:
-            return np.concatenate(joined, axis=axis) if len(joined) == len(pieces) else None
-    return None
+def _parts_joined(pieces: list[tuple[Any, Array]]) -> Array | None:
+    """The gradient of x from those of the parts into which `split` cuts it; None where the pieces are others, or not all."""
+    parts, axis = pieces[0][0].parts, pieces[0][0].axis
+    found = {index.i: g for index, g in pieces if index.__class__ is Part and index.parts is parts}
+    if not len(found) == len(pieces) == len(parts):
+        return None
+    return np.concatenate([found[i] for i in range(len(parts))], axis=axis)
 
 
 @op(lambda g, y, x, *, index: _put(g, index=index, shape=x.shape), together={0: _getitem_together})
@@ -517,7 +503,7 @@ def split(x: Value, sections: int | Sequence[int], axis: int = 0) -> list[Value]
 
 
 @lru_cache
-def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -> list[tuple[slice, ...]]:
+def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -> list[Part]:
     """The index of each part; kept, since a cell asks for the same ones at every step."""
     size = shape[axis]
     if isinstance(sections, (int, np.integer)):
@@ -525,7 +511,12 @@ def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -
             raise ValueError(f"split: axis {axis} of shape {shape} has size {size}, which {sections} equal sections do not divide.")
         sections = tuple(range(size // sections, size, size // sections)) if size else (0,) * (sections - 1)
     before = (slice(None),) * (axis % len(shape))
-    return [(*before, slice(a, b)) for a, b in itertools.pairwise([None, *sections, None])]
+    parts = [Part((*before, slice(a, b))) for a, b in itertools.pairwise([None, *sections, None])]
+    cuts = [part[-1].indices(size)[:2] for part in parts]
+    tile = all(a <= b for a, b in cuts) and all(b == c for (_, b), (c, _) in itertools.pairwise(cuts))
+    for i, part in enumerate(parts):
+        part.i, part.axis, part.parts = i, axis, parts if tile else []
+    return parts
 
 
 def softmax(x: Value, axis: int = -1) -> Value:

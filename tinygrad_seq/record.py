@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, overl
 
 import numpy as np
 
+from .blas import summed
+
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Value: TypeAlias = Any  # what an op takes and gives: a scalar, an array or a Tensor
 Place: TypeAlias = tuple[Any, object] | None  # (the place around this one, a scope's name | a step's number | a module | grad)
@@ -146,7 +148,15 @@ def _kept(setting: Any) -> Any:
     return frozen(setting) if isinstance(setting, np.ndarray) else setting
 
 
-_VIEWS = frozenset((int, slice, type(None), type(...)))
+class Part(tuple[slice, ...]):
+    """The index of the i-th part of a tensor cut along an axis; `parts`: the list of all, empty where they overlap or leave gaps."""
+
+    i: int
+    axis: int
+    parts: list[Part]
+
+
+_VIEWS = frozenset((int, slice, type(None), type(...), Part))
 
 
 def is_view(index: Any) -> bool:
@@ -329,19 +339,20 @@ def _explained(error: Exception, name: str, arrays: Sequence[Value], settings: d
 def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_graph: bool = False) -> list[tuple[Node, Value]]:
     """The chain rule, run backwards from y: leaves and retaining nodes, or the nodes of the orders `wanted`, each with its gradient.
 
-    Of the nodes that wait, the newest goes first: whatever adds to its gradient was made from it, so after it, and is done.  A gradient is
-    the sum of its contributions, summed once, when all are in.
+    Of the nodes that wait, the newest goes first: whatever adds to its gradient was made from it, so after it, and is done.
     """
     path = None if wanted is None else _path(y, wanted)
     done: list[tuple[Node, Value]] = []
-    # By order: the node; the uses of it that wait to be differentiated together, and the sum of those that were; the other contributions.
-    waiting = {y._order: [y, None, None, seed]}
+    # By order: the node, the sum of its gradients so far, whether that array is nobody else's, the uses to be differentiated together.
+    waiting = {y._order: [y, seed, False, None]}
     newest = [-y._order]
     while newest:
         order = -heappop(newest)
         entry = waiting.pop(order)
+        if entry[3] is not None:
+            _take_all(entry)
         node: Any = entry[0]
-        g = entry[3] if len(entry) == 4 and entry[1] is None else _sum(entry)
+        g = entry[1]
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
             # A copy, since g may be the gradient of another tensor too.
@@ -362,21 +373,23 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             if rule is None:
                 continue
             order = x._order
+            if order not in waiting:
+                waiting[order] = [x, None, False, None]
+                heappush(newest, -order)
             if together is not None and not create_graph:
-                if order not in waiting:
-                    waiting[order] = [x, None, None]
-                    heappush(newest, -order)
                 _put_aside(waiting[order], together, (g, output, operands, settings))
                 continue
             contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
             data = x._data
             if contribution.shape != data.shape or contribution.dtype is not data.dtype:
                 contribution = fitted(contribution, data, op)
-            if order in waiting:
-                waiting[order].append(contribution)
+            entry = waiting[order]
+            if entry[1] is None:
+                entry[1] = contribution
+            elif entry[2]:
+                entry[1] += contribution
             else:
-                waiting[order] = [x, None, None, contribution]
-                heappush(newest, -order)
+                entry[1], entry[2] = entry[1] + contribution, True
     return done
 
 
@@ -388,9 +401,9 @@ def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, .
 
     Those that wait are taken while their arrays are still in the cache, but no more often than it pays to go through the sum.
     """
-    if entry[1] is None:
-        entry[1] = {}
-    uses = entry[1].setdefault(together, [])
+    if entry[3] is None:
+        entry[3] = {}
+    uses = entry[3].setdefault(together, [])
     uses.append(use)
     if len(uses) * use[0].nbytes >= max(_CACHED, entry[0]._data.nbytes):
         _take_uses(entry, together, uses)
@@ -398,14 +411,23 @@ def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, .
 
 
 def _take_uses(entry: list[Any], together: Any, uses: list[Any]) -> None:
-    """Add the gradients of uses to the sum of those before."""
+    """Add the gradients of uses to the sum."""
     g, data = together(uses), entry[0]._data
     if g.shape != data.shape or g.dtype is not data.dtype:
         g = fitted(g, data, together)
-    if entry[2] is None:
-        entry[2] = g
-    else:
-        entry[2] += g
+    if entry[2]:
+        entry[1] += g
+        return
+    if entry[1] is not None:
+        g += entry[1]
+    entry[1], entry[2] = g, True
+
+
+def _take_all(entry: list[Any]) -> None:
+    """Add the gradients of the uses that were put aside last."""
+    for together, uses in entry[3].items():
+        if uses:
+            _take_uses(entry, together, uses)
 
 
 def _path(y: Node, wanted: set[int]) -> set[int]:
@@ -423,21 +445,6 @@ def _path(y: Node, wanted: set[int]) -> set[int]:
     return path
 
 
-def _sum(entry: list[Any]) -> Value:
-    """The gradient of a node that waited, all contributions being in."""
-    for together, uses in entry[1].items() if entry[1] else ():
-        if uses:
-            _take_uses(entry, together, uses)
-    total, after = entry[2], 3
-    if total is None:
-        if len(entry) == 4:
-            return entry[3]
-        total, after = entry[3] + entry[4], 5
-    for contribution in entry[after:]:
-        total += contribution  # in place on arrays: the total is a new one
-    return total
-
-
 def fitted(g: Value, data: Array, op: Op) -> Value:
     """g summed over the axes along which its operand was broadcast, in the operand's dtype."""
     shape = data.shape
@@ -446,7 +453,7 @@ def fitted(g: Value, data: Array, op: Op) -> Value:
         raise ValueError(f"{op.__name__}: a rule gave a gradient of shape {g.shape} for an operand of shape {shape}.")
     if g.shape != shape:
         axes = tuple(range(extra)) + tuple(i for i, n in enumerate(shape, extra) if n == 1)
-        g = g.sum(axis=axes).reshape(shape)
+        g = summed(g, axes).reshape(shape)
     return g if g.dtype == data.dtype else g.astype(data.dtype)
 
 

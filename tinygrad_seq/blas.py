@@ -1,0 +1,88 @@
+"""Matrix products and sums in the way that takes the least time of those the BLAS offers.
+
+Where a processor has AVX-512, OpenBLAS has kernels of their own for small products.  For the few rows of a recurrent network's batch they
+take a tenth to nine tenths of the time of those for large products: so a product that is just too large, or very long, is done in blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .record import Array
+
+SMALL = 10**6  # multiplications up to which OpenBLAS takes a product for small
+SMALL_TURNED = 1024  # and numbers in the result, where the second matrix is the transpose of an array
+NARROW = 32  # columns of a block, half as many where it is turned: narrower ones are slow
+LONG, INNER = 64, 128  # rows from which a product is done in blocks of half as many, where it has few inner terms
+WORTH = 300_000  # multiplications from which blocks pay
+
+
+def _has_small_kernels() -> bool:
+    built = np.show_config(mode="dicts")
+    features = built.get("SIMD Extensions", {}).get("found", [])
+    return "openblas" in built["Build Dependencies"]["blas"]["name"] and not {"AVX512_SKX", "X86_V4"}.isdisjoint(features)
+
+
+SMALL_KERNELS = _has_small_kernels()
+
+
+@lru_cache(1024)
+def blocks(rows: int, inner: int, columns: int, turned: bool = False) -> tuple[int, int]:
+    """In how many blocks of rows, and of columns, (rows, inner) @ (inner, columns) is done; turned: the second is a transpose."""
+    work = rows * inner * columns
+    fits = work <= SMALL and (not turned or rows * columns <= SMALL_TURNED)
+    if not SMALL_KERNELS or rows == 1 or fits or work < WORTH:
+        return 1, 1
+    down = 1
+    if rows > LONG and rows % (LONG // 2) == 0 and inner <= INNER and not turned:
+        down, rows = rows // (LONG // 2), LONG // 2
+    most, least = min(SMALL // (rows * inner), columns), NARROW
+    if turned:
+        most, least = min(most, SMALL_TURNED // rows), NARROW // 2
+    across = next((columns // n for n in range(most, least - 1, -1) if columns % n == 0), 0)
+    return (down, across) if across else (1, 1)
+
+
+def in_columns(matrix: Array, across: int) -> Array:
+    """(..., M, N) as a view of its blocks of columns, (..., across, M, N / across)."""
+    return matrix.reshape(*matrix.shape[:-1], across, -1).swapaxes(-2, -3)
+
+
+def product(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a @ b, for two matrices."""
+    if len(a) * b.size < WORTH or a.dtype != b.dtype or a.dtype.char not in "fd" or a.shape[1] != len(b):
+        return a.dot(b, out)  # which on small matrices takes three fifths of the time of a @ b
+    turned = not b.flags.c_contiguous
+    if turned and len(a) > LONG and len(b) <= INNER and SMALL_KERNELS:
+        b, turned = b.copy(), False
+    down, across = blocks(*a.shape, b.shape[1], turned) if a.flags.c_contiguous else (1, 1)
+    if down * across > 1:
+        y = np.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        np.matmul(a.reshape(down, 1, -1, a.shape[1]), in_columns(b, across), in_columns(y.reshape(down, -1, y.shape[1]), across))
+        return y
+    if SMALL_KERNELS and turned and 16 <= len(a) <= 128 and b.size >= 1 << 17 and a.dtype.char == "f" and out is None:
+        return b.T.dot(a.T).T.copy()  # (b^T a^T)^T, since it takes a third longer where the larger matrix is the turned one
+    return a.dot(b, out)
+
+
+@lru_cache(16)
+def _ones(n: int, dtype: Any) -> Array:
+    return np.ones(n, dtype)
+
+
+def summed(x: Any, axes: tuple[int, ...]) -> Any:
+    """x.sum(axis=axes), of an array or a Tensor; over the first axes as a product with ones, which takes a third of the time."""
+    first = len(axes)
+    if not isinstance(x, np.ndarray) or x.dtype.char not in "fd" or axes != _FIRST[:first] or not 0 < first < x.ndim or x.size < 2 * len(x):
+        return x.sum(axis=axes)
+    rest = x.shape[first:]
+    rows = x.reshape(-1, math.prod(rest))
+    return _ones(len(rows), x.dtype).dot(rows).reshape(rest)
+
+
+_FIRST = tuple(range(64))
