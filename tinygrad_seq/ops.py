@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .blas import product
+from .blas import product, summed
 from .record import Array, Node, Part, Value, fitted, is_view, op
 
 Axis = int | tuple[int, ...] | None
@@ -213,13 +213,13 @@ def min(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
 def logsumexp(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x), so that no exp overflows."""
     x = x if x.dtype.kind in "fc" else x.astype(float)
-    m = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
+    m = x.real.max(axis=axis, keepdims=True, initial=-np.inf)
     m = np.where(np.isfinite(m), m, 0)
     e = np.asarray(x - m)
-    total = np.sum(np.exp(e, out=e), axis=axis, keepdims=True)
+    total = np.asarray(summed(np.exp(e, out=e), _axes(x, axis)))
     with np.errstate(divide="ignore"):  # the log of an empty sum is -inf
-        y = np.log(total) + m
-    return y if keepdims else y.reshape(np.delete(y.shape, _axes(x, axis)))
+        y = np.log(total) + m.reshape(total.shape)
+    return _keep(y, x, axis) if keepdims else y
 
 
 # ---- products ------------------------------------------------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ def _steps_joined(pieces: list[tuple[Any, Array]], n: int) -> Array | None:
     if len(pieces) != n or any(index.__class__ is not int for index, _ in pieces):
         return None
     pieces = sorted(pieces, key=itemgetter(0))
-    return np.stack([g for _, g in pieces]) if all(index == t for t, (index, _) in enumerate(pieces)) else None
+    return np.array([g for _, g in pieces]) if all(index == t for t, (index, _) in enumerate(pieces)) else None
 
 
 def _parts_joined(pieces: list[tuple[Any, Array]]) -> Array | None:

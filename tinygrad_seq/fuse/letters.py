@@ -21,7 +21,10 @@ WIDTH = 62  # of the code before a comment
 
 
 _FUNCTIONS = {name.lstrip("_") for name, made in vars(ops).items() if hasattr(made, "forward")} | {*UFUNCS.values()}
-_HELPERS = "product products look_up added_rows at_once numbers detached copied total together empty full zeros concatenate"
+_HELPERS = (
+    "product products block_product in_columns summed look_up added_rows at_once numbers detached copied total together empty full zeros "
+    "concatenate"
+)
 _OWN = "T _ program weights forward backward steps back list zip range inf nan"
 
 

@@ -154,9 +154,9 @@ class Text:
                 axes = (0, *(a + 1 for a in _axes(inner._settings.get("axis"), inner._inputs[0]._data.ndim)))
                 summed = inner._inputs[0]
                 same = tuple(n for i, n in enumerate(summed._data.shape) if i + 1 not in axes) == shape
-                text = f"{self.of(summed, 8)}.sum({axes})"
+                text = f"summed({self.of(summed)}, {axes})"
                 return (text if same else f"{text}.reshape({shape})"), 9
-        return f"{self.of(x, 8)}.sum(0)", 9
+        return f"summed({self.of(x)}, (0,))", 9
 
     def _together(self, node: Node) -> tuple[str, int]:
         g, y, *operands = node._inputs

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import blas, ops
+from ..blas import in_columns, summed
 from ..record import Array, Node, Value, _Each, _now, _recorded, frozen, grad, op, step
 from ..tensor import Tensor
 from .derive import derived
@@ -22,7 +23,12 @@ ONE_HOT = 1 << 21  # multiplications up to which a product with one-hot vectors 
 
 def product(a: Array, W: Array, out: Array) -> None:
     """a_t @ W for all steps in one product."""
-    np.matmul(a.reshape(-1, a.shape[-1]), W, out=out.reshape(-1, out.shape[-1]))
+    blas.product(a.reshape(-1, a.shape[-1]), W, out.reshape(-1, out.shape[-1]))
+
+
+def block_product(a: Array, W: Array, out: Array) -> None:
+    """a @ W, with W and the result as blocks of columns."""
+    np.matmul(a, W, out)
 
 
 def products(a: Array, g: Array) -> Array:
@@ -68,7 +74,7 @@ def _namespace() -> dict[str, Any]:
     names |= {made.__name__: made.forward for made in (detached, copied, total, together)}
     ufuncs = "add subtract multiply divide negative power exp log sqrt tanh absolute maximum minimum greater greater_equal equal not_equal"
     names |= {name: getattr(np, name) for name in [*ufuncs.split(), "empty", "full", "zeros", "concatenate", "inf", "nan"]}
-    return names | {f.__name__: f for f in (product, products, look_up, added_rows, at_once, numbers)}
+    return names | {f.__name__: f for f in (product, products, block_product, in_columns, summed, look_up, added_rows, at_once, numbers)}
 
 
 class Program:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..blas import blocks as best_blocks
 from ..record import Array, Node, Value
 from .derive import Derived, Part
 from .gates import squashed
@@ -34,6 +35,7 @@ class Writer(Letters):
         super().__init__(derived)
         self.title = title
         self.filled: dict[tuple[Any, ...], str] = {}  # arrays of equal numbers or rows, by what they are full of, shape and dtype
+        self.blocked: dict[str, tuple[str, int]] = {}  # arrays in blocks of columns: the name of the blocks, and how many
         self.step = Text(self._step_name, lambda x: False, self.constant)
         self.dtypes = {slot.dtype for slot in self._slots()}
         self.source = "\n".join(_aligned(line) for line in self._lines()) + "\n"
@@ -77,6 +79,7 @@ class Writer(Letters):
             if view is not None and source._order in self.plan.slots:
                 text = Text(lambda n: self.names.get(n._order), lambda x: root(self.plan.slots[source._order]).stack, self.constant)  # noqa: B023
                 lines.append(f"{self.names[node._order]} = {text.made(node)[0]}")
+        lines += [f"{name} = in_columns({whole}, {blocks})" for whole, (name, blocks) in self.blocked.items()]
         for (value, shape, dtype_), name in self.filled.items():
             lines += _commented([f"{name} = full({size_text(shape)}, {value}{dtype_})"], COLUMNS.get(value, ""))
         single = {self.names[n._order] for n in self.plan.nodes if n._order in self.names and n._data.ndim == 0}
@@ -114,8 +117,9 @@ class Writer(Letters):
         inside = {node._order for node in plan.forward_loop}
         apart = [part.new for part in d.parts if plan.level[part.new._order] == STEPS and part.new._order not in inside]
         before = [*self._inputs_of(plan.forward_loop), *apart]
-        lines += _titled("    # before the loop, for all steps at once", self._lifted(before, available))
-        loop, self.forward_views = self._loop(plan.forward_loop, "steps")
+        lifted = self._lifted(before, available)
+        blocks, loop, self.forward_views = self._loop(plan.forward_loop, "steps")
+        lines += _titled("    # before the loop, for all steps at once", [*lifted, *blocks])
         lines += _titled("    # the loop over time", loop)
         available |= {node._order for node in plan.forward_loop}
         after = [part.new for part in d.parts if part.new._order not in available]
@@ -137,12 +141,11 @@ class Writer(Letters):
         lines = [f"def backward({', '.join([*arguments, *inputs, *self._parameters()])}):"]
         available = set(self.known)
         before = self._inputs_of(plan.backward_loop, plan.back)
-        lines += _titled(
-            "    # what does not depend on the gradient that is carried back: for all steps at once", self._lifted(before, available)
-        )
+        lifted = self._lifted(before, available)
+        blocks, loop, self.backward_views = self._loop(plan.backward_loop, "back")
+        lines += _titled("    # what does not depend on the gradient that is carried back: for all steps at once", [*lifted, *blocks])
         carried = [part for part in d.parts if part.carried is not None]
         starts = [f"    {self._carry(part)}[...] = {f'd{part.name}_T' if part.given is None else 0}" for part in carried]
-        loop, self.backward_views = self._loop(plan.backward_loop, "back")
         lines += _titled("    # the loop over time, backwards", [*starts, *loop])
         available |= {node._order for node in plan.backward_loop}
         rest = self._lifted(plan.ends, available)
@@ -233,16 +236,22 @@ class Writer(Letters):
 
     # ---- for one step after the other
 
-    def _loop(self, loop: Sequence[Node], steps: str) -> tuple[list[str], list[str]]:
+    def _loop(self, loop: Sequence[Node], steps: str) -> tuple[list[str], list[str], list[str]]:
+        """The blocks of weights that a loop multiplies with, the loop, and the arrays that it goes through step by step."""
         lines = []
+        self.blocks_of: dict[str, tuple[str, int]] = {}
         for node in loop:
             if self.plan.view_of(node) is None:
                 lines += self._line(node)
+        blocks = [
+            f"    {name} = in_columns({W}, {across})  # blocks of columns: small products are done faster"
+            for W, (name, across) in self.blocks_of.items()
+        ]
         back = steps == "back"
         if back:
             lines += self._handed_on()
         if not lines:
-            return [], []
+            return [], [], []
         used = _words("\n".join(line.split("  #")[0] for line in lines))
         lasting: list[str] = []
         passing: list[str] = []
@@ -262,7 +271,7 @@ class Writer(Letters):
             head = f"    for {', '.join(targets)} in zip({', '.join(sources)}):"
         else:
             head = "    for _ in range(T):"
-        return [head, *(f"        {line}" for line in lines)], lasting
+        return blocks, [head, *(f"        {line}" for line in lines)], lasting
 
     def _handed_on(self) -> list[str]:
         """Gradients that were not made where the step before takes them from."""
@@ -303,7 +312,8 @@ class Writer(Letters):
                 and all(np.ndim(x._data if isinstance(x, Node) else x) == 2 for x in node._inputs)
                 and (slot.parent is None or len(node._data) == 1)  # columns of one row are contiguous, as dot wants them
             )
-            return _commented([f"{a}.dot({b}, {out})" if plain else f"{out}[...] = {a} @ {b}"], comment)
+            line = f"{out}[...] = {a} @ {b}" if not plain else self._in_blocks(node, a, b, slot) or f"{a}.dot({b}, {out})"
+            return _commented([line], comment)
         if made is ops._concat:
             parts = ", ".join(self.step.of(x) for x in node._inputs)
             return [f"concatenate(({parts}), {node._settings['axis']}, {out})"]
@@ -312,6 +322,21 @@ class Writer(Letters):
             line = f'{self.step.of(node._inputs[0], 8)}.take({columns}, -1, {out}, "clip")'
             return _commented([line], self.derived.told.get(node._order, ""))
         return _commented([f"{out}[...] = {self.step.made(node)[0]}"], comment)
+
+    def _in_blocks(self, node: Node, a: str, b: str, slot: Slot) -> str:
+        """The line of a product with a weight that is faster in blocks of columns; nothing where it is not, or b is no weight."""
+        W: Any = node._inputs[1]
+        rows, across = best_blocks(*node._inputs[0]._data.shape, W._data.shape[1])
+        if rows > 1 or across == 1 or self.plan.stacked(W) or slot.parent is not None or node._data.dtype.char not in "fd":
+            return ""
+        whole = slot.state or slot.name
+        if whole not in self.blocked:
+            self.blocked[whole] = self._unique(f"{whole}_columns"), across
+            self.names[-node._order] = self.blocked[whole][0]
+        if b not in self.blocks_of:
+            self.blocks_of[b] = self._unique(f"{b}_columns"), across
+        out = f"{self.blocked[whole][0]}{'_t' * slot.stack}"
+        return f"block_product({a}, {self.blocks_of[b][0]}, {out})"
 
     def _joined(self, x: Value, slot: Slot) -> bool:
         own = self.plan.slots.get(x._order) if isinstance(x, Node) else None
