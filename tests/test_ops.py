@@ -165,14 +165,15 @@ def parted(draw: Any) -> Point:
 
 
 @st.composite
-def classified(draw: Any) -> Point:
+def classified(draw: Any, choices: bool = True) -> Point:
+    """Scores and targets, and, with choices, a reduction and a mask."""
     shape = draw(shapes(0, 2, 1, 3))
     k = draw(st.integers(1, 4))
     targets = draw(strategies.hnp.arrays(np.intp, shape, elements=st.integers(0, k - 1)))
     rest: dict[str, Any] = {"targets": targets}
-    if draw(st.booleans()):
+    if choices and draw(st.booleans()):
         rest["reduction"] = draw(st.sampled_from(["mean", "sum", "none"]))
-    if draw(st.booleans()):
+    if choices and draw(st.booleans()):
         mask = draw(strategies.hnp.arrays(np.bool_, shape).filter(np.any))
         rest["mask"] = mask
         rest["targets"] = np.where(mask, targets, draw(strategies.hnp.arrays(np.int64, shape, elements=st.integers(-(2**40), 2**40))))
@@ -412,6 +413,13 @@ ROWS: list[Row] = [
         (at(GRID),),
     ),
     Row("log_softmax", np_log_softmax, with_(full.filter(lambda x: x.ndim), axis=lambda x: st.just(LEFT_OUT) | axis(x.ndim)), (at(GRID),)),
+    Row(
+        "_cross_entropy",
+        lambda x, targets: np_cross_entropy(x, targets, reduction="none"),
+        classified(choices=False),
+        (at(GRID, targets=np.array([0, 3, 1])), at(GRID[0], targets=np.array(2))),
+        call=lambda ops, x, targets: ops._cross_entropy(x, targets),
+    ),
     Row(
         "cross_entropy",
         np_cross_entropy,
@@ -956,6 +964,15 @@ def test_parts_of_a_split_get_their_gradients_however_often_each_is_used(used: s
     the_ops.concat([parts[int(i)] * (n + 1) for n, i in enumerate(used)]).sum().backward()
     often = [np.sum([n + 1 for n, j in enumerate(used) if int(j) == i]) for i in range(4)]
     np.testing.assert_array_equal(x.grad, np.tile(np.repeat(often, 2), (3, 1)))
+
+
+def test_classes_ruled_out_by_minus_infinity_get_no_gradient_and_others_a_finite_one() -> None:
+    x = Tensor([[0.5, -np.inf, 1.0], [-np.inf, 2.0, 3.0]], requires_grad=True)
+    mask = np.array([True, False])
+    loss = the_ops.cross_entropy(x, np.array([0, 0]), mask)  # the padding's target is a class that is ruled out
+    loss.backward()
+    p = 1 / (1 + np.exp(0.5))
+    np.testing.assert_allclose(x.grad, [[p - 1, 0, 1 - p], [0, 0, 0]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("small_kernels", [True, False])

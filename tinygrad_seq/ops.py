@@ -490,6 +490,38 @@ def stack(xs: Sequence[Value], axis: int = 0) -> Value:
     return _stack(*xs, axis=axis)
 
 
+# ---- a loss --------------------------------------------------------------------------------------------------------------------------
+
+
+def _at(targets: Array) -> tuple[Array, ...]:
+    """The index of the target's place at each position."""
+    return (*np.indices(targets.shape, sparse=True), targets)
+
+
+def _cross_entropy_x(g: Value, y: Value, x: Value, targets: Value) -> Value:
+    return g[..., None] * softmax(x) - _put(g, index=_at(targets), shape=x.shape)
+
+
+def _less_target(g: Array, y: Array, x: Array, at: tuple[Array, ...]) -> Array:
+    total = y + x[at] if np.isfinite(y).all() else logsumexp(x, axis=-1)  # log(sum(exp(x)))
+    p: Array = x - total[..., None]
+    np.exp(p, out=p)
+    p[at] -= 1
+    p *= g[..., None]
+    return p
+
+
+def _cross_entropy_together(uses: list[Any]) -> Array:
+    """g (p - 1 at the target), where p = softmax(x), in the array of p."""
+    return _added(_less_target(g, y, x, _at(targets)) for g, y, (x, targets), _ in uses)
+
+
+@op(_cross_entropy_x, None, together={0: _cross_entropy_together}, name="cross_entropy")
+def _cross_entropy(x: Value, targets: Value) -> Value:
+    """-log softmax(x)[target] over the last axis: (..., K), (...) -> (...); the gradient is softmax(x), less 1 at the target."""
+    return logsumexp(x, axis=-1) - x[_at(targets)]
+
+
 # ---- composed of the above: no rules of their own ------------------------------------------------------------------------------------
 
 
@@ -543,7 +575,7 @@ def cross_entropy(logits: Value, targets: Value, mask: Value = None, reduction: 
     count = targets.size if mask is None else int(mask.sum())
     if reduction == "mean" and not count:
         raise ValueError('cross_entropy: no position counts, so there is no mean; skip this batch, or take reduction="sum".')
-    losses = logsumexp(logits, axis=-1) - logits[(*np.indices(targets.shape, sparse=True), targets)]
+    losses = _cross_entropy(logits, targets)
     if mask is not None:
         losses = where(mask, losses, 0)
     if reduction == "none":

@@ -39,6 +39,7 @@ FORMULAS: dict[str, Formula] = {
     "max": Formula("{y} = max of {a}", ("{g} where {a} = {y}, shared if several tie, else 0",)),
     "min": Formula("{y} = min of {a}", ("{g} where {a} = {y}, shared if several tie, else 0",)),
     "logsumexp": Formula("{y} = log Σ exp {a}", ("{g} ⊙ exp({a} − {y})",)),
+    "cross_entropy": Formula("{y} = −log softmax({a}) at {b}", ("{g} ⊙ (softmax({a}) − 1 at {b})", None)),
     "matmul": Formula("{y} = {a} {b}", ("{g} {b}ᵀ", "{a}ᵀ {g}")),
     "reshape": Formula("{y} = {a}, in another shape", ("{g}, in the shape of {a}",)),
     "transpose": Formula("{y} = {a}ᵀ", ("{g}ᵀ",)),
