@@ -499,7 +499,9 @@ def _at(targets: Array) -> tuple[Array, ...]:
 
 
 def _cross_entropy_x(g: Value, y: Value, x: Value, targets: Value) -> Value:
-    return g[..., None] * softmax(x) - _put(g, index=_at(targets), shape=x.shape)
+    right = np.zeros(x.shape, x.dtype)
+    right[_at(targets)] = 1
+    return g[..., None] * (softmax(x) - right)
 
 
 def _less_target(g: Array, y: Array, x: Array, at: tuple[Array, ...]) -> Array:
