@@ -139,13 +139,10 @@ _REASONS: dict[str, list[str]] = {
         "_steps_joined: np.array([g for _, g in pieces...eces))) else None -> None",
     ],
     "both ends of a list of uses name the same tensor; the engine casts the sum to its dtype; zip has nothing to leave out": [
-        "_parts_joined: 0 -> -1 #3",
-        "_parts_joined: 0 -> -1 #4",
         "_getitem_together: 0 -> -1",
         "_getitem_together: 0 -> -1 #2",
         "_getitem_together: 0 -> 1 #3",
         "_getitem_together: 0 -> -1 #3",
-        "_getitem_together: 0 -> -1 #4",
         "_getitem_together: np.zeros(x.shape, x.dtype) -> np.zeros(x.shape)",
         "_take_together: 0 -> -1 #2",
         "_take_together: np.zeros(table.shape, table.dtype) -> np.zeros(table.shape)",

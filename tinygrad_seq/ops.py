@@ -93,22 +93,20 @@ def tanh(x: Value) -> Value:
 
 
 @cache
-def _one_and_least(dtype: Any) -> tuple[Array, Array]:
-    """1, and the least whole x whose exp(-x) the dtype holds."""
+def _one_and_most(dtype: Any) -> tuple[Array, Array]:
+    """1, and the largest whole x whose exp(x) the dtype holds."""
     real = np.finfo(dtype if dtype.kind in "fc" else float)
-    return np.array(1, real.dtype), np.array(-np.floor(np.log(real.max)), real.dtype)
+    return np.array(1, real.dtype), np.array(np.floor(np.log(real.max)), real.dtype)
 
 
 @op(lambda g, y, x: g * (y - y * y))
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + exp(-x)), in (0, 1); sigmoid' = sigmoid (1 - sigmoid).  Without overflow, and accurate where it is tiny."""
+    """exp(x) / (1 + exp(x)), in (0, 1); sigmoid' = sigmoid (1 - sigmoid).  Without overflow, and accurate where it is tiny."""
     x = np.asarray(x)
-    one, least = _one_and_least(x.dtype)
-    y = np.asarray(np.maximum(x, least))  # before its sign changes: integers without one are floats now
-    np.negative(y, y)
+    one, most = _one_and_most(x.dtype)
+    y = np.asarray(np.minimum(x, most))
     np.exp(y, y)
-    np.add(y, one, y)
-    return np.reciprocal(y, y)
+    return np.divide(y, y + one, y)
 
 
 @op(lambda g, y, x: g * (y > 0), analytic=False)

@@ -364,7 +364,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             _now.place = (node._place, grad)
         else:
             output, operands = node._data, node._arrays
-        settings = node._settings
+        arguments, settings = (g, output, *operands), node._settings
         rules = op.rules
         for i, x in enumerate(node._inputs):
             if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
@@ -379,7 +379,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             if together is not None and not create_graph:
                 _put_aside(waiting[order], together, (g, output, operands, settings))
                 continue
-            contribution = rule(g, output, *operands, **settings) if settings else rule(g, output, *operands)
+            contribution = rule(*arguments, **settings) if settings else rule(*arguments)
             data = x._data
             if contribution.shape != data.shape or contribution.dtype is not data.dtype:
                 contribution = fitted(contribution, data, op)
