@@ -72,6 +72,11 @@ _REASONS: dict[str, list[str]] = {
     "counts divide as exactly in float64, and the engine casts the gradient back; g has x's dtype": [
         "_share: chosen.sum(axis=_axes(x, axis)...e, dtype=x.dtype) -> chosen.sum(axis=_axes(x, axis), keepdims=True)",
         "_share: x -> g #3",
+        "_cross_entropy_x: np.zeros(x.shape, x.dtype) -> np.zeros(x.shape)",
+    ],
+    "all axes are those of None": [
+        "_count: x.size if axis is None else ma... _axes(x, axis))) -> math.prod((x.shape[i] for i in _axes(x, axis)))",
+        "_spread: g if axis is None else _keep(g, x, axis) -> _keep(g, x, axis)",
     ],
     "rules do not read keepdims": [
         "sum: False -> True",

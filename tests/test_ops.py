@@ -418,7 +418,7 @@ ROWS: list[Row] = [
         "_cross_entropy",
         lambda x, targets: np_cross_entropy(x, targets, reduction="none"),
         classified(choices=False),
-        (at(GRID, targets=np.array([0, 3, 1])), at(GRID[0], targets=np.array(2))),
+        (at(GRID, targets=np.array([0, 3, 1])), at(GRID[0], targets=np.array(2)), at(np.asfortranarray(GRID), targets=np.array([2, 0, 0]))),
         call=lambda ops, x, targets: ops._cross_entropy(x, targets),
     ),
     Row(
