@@ -418,7 +418,12 @@ ROWS: list[Row] = [
         "_cross_entropy",
         lambda x, targets: np_cross_entropy(x, targets, reduction="none"),
         classified(choices=False),
-        (at(GRID, targets=np.array([0, 3, 1])), at(GRID[0], targets=np.array(2)), at(np.asfortranarray(GRID), targets=np.array([2, 0, 0]))),
+        (
+            at(GRID, targets=np.array([0, 3, 1])),
+            at(GRID[0], targets=np.array(2)),
+            at(np.asfortranarray(GRID), targets=np.array([2, 0, 0])),
+            at(np.array([[-99.0, 0.0, 1.0], [0.0, 1.0, 2.0]]), targets=np.array([0, 1])),
+        ),
         call=lambda ops, x, targets: ops._cross_entropy(x, targets),
     ),
     Row(
@@ -982,6 +987,14 @@ def test_classes_ruled_out_by_minus_infinity_get_no_gradient_and_others_a_finite
     loss.backward()
     p = 1 / (1 + np.exp(0.5))
     np.testing.assert_allclose(x.grad, [[p - 1, 0, 1 - p], [0, 0, 0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("low", [-50.0, -1e4, -1e9, -1e38])
+def test_a_target_that_was_all_but_ruled_out_leaves_the_other_probabilities_as_they_are(low: float) -> None:
+    x = Tensor(np.array([[low, 0, 1], [0, 1, 2]], np.float32), requires_grad=True)
+    the_ops.cross_entropy(x, np.array([0, 1]), reduction="sum").backward()
+    p = np.exp([1, 2]) / np.exp([1, 2]).sum()
+    np.testing.assert_allclose(x.grad[0], [-1, *p], rtol=1e-6)
 
 
 @pytest.mark.parametrize("small_kernels", [True, False])

@@ -506,7 +506,8 @@ def _cross_entropy_x(g: Value, y: Value, x: Value, targets: Value) -> Value:
 
 
 def _less_target(g: Array, y: Array, x: Array, at: tuple[Array, ...]) -> Array:
-    total = y + x[at] if np.isfinite(y).all() else logsumexp(x, axis=-1)  # log(sum(exp(x)))
+    # log(sum(exp(x))), of which y keeps too few digits where it is large, and none where it is infinite.
+    total = y + x[at] if (y < 32).all() else logsumexp(x, axis=-1)
     p: Array = x - total[..., None]
     np.exp(p, out=p)
     p[at] -= 1
