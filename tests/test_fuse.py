@@ -20,7 +20,7 @@ from models.recurrent import Cell, State, map_state, truncated, unroll
 from models.rnn import RNNCell
 from models.seq2seq import AdditiveDecoder, Decoder, DotDecoder
 from models.stacked import Stacked
-from tinygrad_seq import Tensor, concat, grad, no_grad, sigmoid, tanh, where
+from tinygrad_seq import Tensor, blas, concat, grad, no_grad, sigmoid, tanh, where
 from tinygrad_seq.check import check_gradients
 from tinygrad_seq.fuse import CannotFuse
 from tinygrad_seq.nn import Module
@@ -280,6 +280,13 @@ STEPS: dict[str, Any] = {
     "scalar weight": lambda c, x, h: tanh(h * c.b.sum() + x @ c.W_x),
     "outer weight": lambda c, x, h: tanh(h @ ELSEWHERE + x @ c.W_x),
     "row vector": lambda c, x, h: tanh(h * tg.sum(c.W_h, axis=0) + x @ c.W_x),
+    "taken from the end": lambda c, x, h: tg.take(tanh(h @ c.W_h + x @ c.W_x), np.array([-1, 0, -2]), axis=-1),
+    "taken in blocks": lambda c, x, h: tg.take(tanh(h @ c.W_h + x @ c.W_x), np.array([[-1], [1], [0]]), axis=-1).sum(axis=-1),
+    "joined alone": lambda c, x, h: concat([tanh(h @ c.W_h)], axis=-1) + x @ c.W_x,
+    "gates of one column": lambda c, x, h: _six(*(tg.split(z, 3, axis=-1) for z in (h @ c.W_h + x @ c.W_x, tanh(h @ c.W_h) - c.b)), h),
+    "gates of the state": lambda c, x, h: sigmoid(h[:, :1]) * h * sigmoid(h[:, 1:2]) + tanh(h[:, 2:]) * (x @ c.W_x),
+    "taken from the input": lambda c, x, h: tanh(h @ c.W_h + 0.5 * tg.take(x @ c.W_x, np.array([-1, 0, 1]), axis=1)),
+    "parts of the input": lambda c, x, h: h * c.b + _products(tg.split(x @ c.W_x, [1], axis=-1)),
     "time": lambda c, x, h: tanh(h @ c.W_h + x @ c.W_x) + 0 * x.sum(),
 }  # fmt: skip
 ELSEWHERE = Tensor(np.random.default_rng(8).standard_normal((H, H)) / 2)
@@ -290,6 +297,14 @@ def _normal(z: Any) -> Any:
     return z / tg.sqrt((z * z).mean(axis=-1, keepdims=True) + 1e-5)
 
 
+def _six(z: Any, y: Any, h: Any) -> Any:
+    return (sigmoid(z[0]) * tanh(y[1]) + tanh(z[1]) * sigmoid(y[2])) * sigmoid(z[2]) * h - tanh(y[0])
+
+
+def _products(parts: Any) -> Any:
+    return concat([tanh(part) * part for part in parts], axis=-1)
+
+
 def _shared(z: Any) -> Any:
     return sigmoid(z) + 0.1 * z
 
@@ -297,7 +312,8 @@ def _shared(z: Any) -> Any:
 WORDS = [
     "h_prev", "hs", "h_0", "h_t", "dh", "dh_T", "dh_given", "k", "one", "halves", "slopes", "row", "z", "x", "m", "T", "_", "steps",
     "list", "range", "forward", "weights", "product", "empty", "sigmoid", "tanh", "i", "a", "is", "lambda", "np", "inf", "W_T",
-    "of_tanh", "c̃", "σ", "program", "zip", "numbers", "self",
+    "of_tanh", "c̃", "σ", "program", "zip", "numbers", "self", "block_product", "in_columns", "summed", "concatenate", "columns", "local",
+    "d", "z_gates", "h_columns", "W_columns", "slope", "shift", "copied", "blocks",
 ]  # fmt: skip
 
 
@@ -333,11 +349,12 @@ def test_no_name_of_a_cell_is_taken_for_one_of_the_program(word: str) -> None:
     agree(cell := Named(field, word, ("f", "g")), features(), state_of(cell))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", STEPS)
-def test_own_cells_fuse(name: str) -> None:
+def test_own_cells_fuse(name: str, batch: int) -> None:
     cell = Own(STEPS[name])
-    agree(cell, features(), state_of(cell))
-    agree(cell, features(7, steps=1), state_of(cell), mask=np.array([[True, False, True]]))
+    agree(cell, features(batch=batch), state_of(cell, batch))
+    agree(cell, features(7, steps=1, batch=batch), state_of(cell, batch), mask=np.array([[True, False, True]])[:, -batch:])
 
 
 UNARY = ("tanh", "sigmoid", "neg", "softmax", "relu", "square", "columns", "half")
@@ -371,11 +388,34 @@ def run_lines(lines: Any, cell: Any, x: Any, h: Any) -> Any:
     return tanh(values[-1] + values[1] * 0.5)
 
 
-@given(programs(), st.integers(0, 99), st.booleans())
-def test_random_cells_fuse(lines: Any, seed: int, masked: bool) -> None:
+@given(programs(), st.integers(0, 99), st.integers(1, N), st.booleans())
+def test_random_cells_fuse(lines: Any, seed: int, batch: int, masked: bool) -> None:
     cell = Own(lambda c, x, h: run_lines(lines, c, x, h), seed=seed)
-    mask = np.random.default_rng(seed).random((T, N)) < 0.5
-    agree(cell, features(seed), state_of(cell), mask=mask if masked else None)
+    mask = np.random.default_rng(seed).random((T, batch)) < 0.5
+    agree(cell, features(seed, batch=batch), state_of(cell, batch), mask=mask if masked else None)
+
+
+class Wide(Own):
+    def __init__(self, step: Any) -> None:
+        super().__init__(step, W_h=(256, 256), W_x=(C, 256))
+
+    def initial_state(self, batch: int) -> State:
+        return State(Tensor(np.full((batch, 256), 0.1)))
+
+
+@pytest.mark.parametrize("small_kernels", [True, False])
+def test_products_in_blocks_are_those_products(small_kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "SMALL_KERNELS", small_kernels)
+    blas.blocks.cache_clear()
+    steps: list[Any] = [
+        lambda c, x, h: h @ c.W_h / 16 + x @ c.W_x,
+        lambda c, x, h: tanh(h @ c.W_h) + tanh(concat([h, h * 2], axis=0) @ c.W_h)[: len(h)] + x @ c.W_x,  # as many rows, and twice as many
+        lambda c, x, h: tanh(tanh(h @ c.W_h) @ c.W_h.T + x @ c.W_x),
+    ]
+    for step in steps:
+        run = agree(cell := Wide(step), features(batch=32), state_of(cell, 32), rtol=1e-10)
+        assert ("block_product(" in run.program.source) == small_kernels
+    blas.blocks.cache_clear()
 
 
 class Two(NamedTuple):
@@ -572,7 +612,7 @@ def test_gradients_of_gates_are_written_side_by_side() -> None:
     assert "concat" not in row
     assert "put" not in source("lstm")
     assert (
-        loops(source("lstm"))[1].count("concatenate((dz_f_t, dz_i_t, dz_o_t, dz_c_tilde_t), 1, dz_t)")
+        loops(source("lstm"))[1].count("concatenate([dz_f_t, dz_i_t, dz_o_t, dz_c_tilde_t], 1, dz_t)")
         == source("lstm").count("concat")
         == 1
     )

@@ -60,6 +60,7 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
             if f._op is ops.sigmoid:
                 scale[a:b] = 0.5
         folding.add(z, scale)
+        folding.wanted.setdefault(z._order, scale)  # a slice of what others use whole gets its scale itself
     for z, gates in whole:
         for source, cuts in folding.cut.items():
             for cut in cuts:

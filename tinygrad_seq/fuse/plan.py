@@ -99,7 +99,11 @@ class Plan:
         used = {x._order for node in self.nodes for x in node._inputs if isinstance(x, Node)}
         carried = [part.new for part in self.derived.parts if part.old._order in used]
         chain = {node._order for node in self._closed(carried, (FORWARD,))}
-        chain |= {node._order for node in made if not liftable(node, self.stacked)}
+        stepwise = {node._order for node in made if not liftable(node, self.stacked)}
+        for node in made:  # what is made of the inputs in the loop only, and what is made of that
+            if self.level[node._order] == STEPS and any(isinstance(x, Node) and x._order in stepwise for x in node._inputs):
+                stepwise.add(node._order)
+        chain |= stepwise
         for node in reversed(made):  # what one step of the loop needs of the state, it needs in the loop
             if node._order in chain:
                 chain |= {x._order for x in node._inputs if isinstance(x, Node) and self.level[x._order] == FORWARD and x._op is not None}
@@ -114,7 +118,8 @@ class Plan:
         inside: dict[int, bool] = {}
         for node in made:  # what is made of a value of the loop is in the loop too
             of_loop = any(inside.get(x._order) for x in node._inputs if isinstance(x, Node))
-            inside[node._order] = of_loop or self.level[node._order] == BACKWARD or node._data.size >= LARGE
+            of_loop |= self.level[node._order] == BACKWARD or node._data.size >= LARGE
+            inside[node._order] = of_loop or not liftable(node, self.stacked)
         chain |= {node._order for node in self.back if inside.get(node._order)}
         for node in reversed(made):
             if node._order in chain:

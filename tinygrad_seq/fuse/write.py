@@ -177,7 +177,8 @@ class Writer(Letters):
 
         def name(node: Node) -> str | None:
             source = plan.source(node)
-            if node._op is None or node._order in known or (source is not node and source._order in known):
+            lasting = source is not node and source._order in known and source._order in plan.slots  # a view of it is one all along
+            if node._op is None or node._order in known or lasting:
                 return self.names.get(node._order)
             return None
 
@@ -239,13 +240,13 @@ class Writer(Letters):
     def _loop(self, loop: Sequence[Node], steps: str) -> tuple[list[str], list[str], list[str]]:
         """The blocks of weights that a loop multiplies with, the loop, and the arrays that it goes through step by step."""
         lines = []
-        self.blocks_of: dict[str, tuple[str, int]] = {}
+        self.blocks_of: dict[tuple[str, int], str] = {}
         for node in loop:
             if self.plan.view_of(node) is None:
                 lines += self._line(node)
         blocks = [
             f"    {name} = in_columns({W}, {across})  # blocks of columns: small products are done faster"
-            for W, (name, across) in self.blocks_of.items()
+            for (W, across), name in self.blocks_of.items()
         ]
         back = steps == "back"
         if back:
@@ -316,9 +317,9 @@ class Writer(Letters):
             return _commented([line], comment)
         if made is ops._concat:
             parts = ", ".join(self.step.of(x) for x in node._inputs)
-            return [f"concatenate(({parts}), {node._settings['axis']}, {out})"]
+            return [f"concatenate([{parts}], {node._settings['axis']}, {out})"]
         if made is ops.take and slot.parent is None and isinstance(node._inputs[1], np.ndarray) and node._settings.get("axis") == -1:
-            columns = self.constant(node._inputs[1], "columns")
+            columns = self.constant(node._inputs[1] % node._inputs[0]._data.shape[-1], "columns")  # "clip" would take those below 0 for 0
             line = f'{self.step.of(node._inputs[0], 8)}.take({columns}, -1, {out}, "clip")'
             return _commented([line], self.derived.told.get(node._order, ""))
         return _commented([f"{out}[...] = {self.step.made(node)[0]}"], comment)
@@ -333,10 +334,10 @@ class Writer(Letters):
         if whole not in self.blocked:
             self.blocked[whole] = self._unique(f"{whole}_columns"), across
             self.names[-node._order] = self.blocked[whole][0]
-        if b not in self.blocks_of:
-            self.blocks_of[b] = self._unique(f"{b}_columns"), across
+        if (b, across) not in self.blocks_of:  # more rows ask for more blocks
+            self.blocks_of[b, across] = self._unique(f"{b}_columns")
         out = f"{self.blocked[whole][0]}{'_t' * slot.stack}"
-        return f"block_product({a}, {self.blocks_of[b][0]}, {out})"
+        return f"block_product({a}, {self.blocks_of[b, across]}, {out})"
 
     def _joined(self, x: Value, slot: Slot) -> bool:
         own = self.plan.slots.get(x._order) if isinstance(x, Node) else None
