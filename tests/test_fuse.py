@@ -283,6 +283,7 @@ STEPS: dict[str, Any] = {
     "taken from the end": lambda c, x, h: tg.take(tanh(h @ c.W_h + x @ c.W_x), np.array([-1, 0, -2]), axis=-1),
     "taken in blocks": lambda c, x, h: tg.take(tanh(h @ c.W_h + x @ c.W_x), np.array([[-1], [1], [0]]), axis=-1).sum(axis=-1),
     "joined alone": lambda c, x, h: concat([tanh(h @ c.W_h)], axis=-1) + x @ c.W_x,
+    "joined with numbers": lambda c, x, h: concat([tanh(h @ c.W_h)[:, :2], np.full((len(h), 1), 0.3)], axis=-1) + x @ c.W_x,
     "gates of one column": lambda c, x, h: _six(*(tg.split(z, 3, axis=-1) for z in (h @ c.W_h + x @ c.W_x, tanh(h @ c.W_h) - c.b)), h),
     "gates of the state": lambda c, x, h: sigmoid(h[:, :1]) * h * sigmoid(h[:, 1:2]) + tanh(h[:, 2:]) * (x @ c.W_x),
     "taken from the input": lambda c, x, h: tanh(h @ c.W_h + 0.5 * tg.take(x @ c.W_x, np.array([-1, 0, 1]), axis=1)),

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import ops
 from ..record import Node, Value
 from .derive import Derived
@@ -216,10 +218,10 @@ class Plan:
         axis = node._settings["axis"] % node._data.ndim
         a = 0
         for x in node._inputs:
-            b = a + x._data.shape[axis]
-            slot = self.slots.get(x._order)
-            own = slot is not None and slot.parent is None and slot.state is None and not slot.protected and x._op is not None
-            if own and axis == node._data.ndim - 1 and x._order in position and x._data.dtype == node._data.dtype:
+            b = a + np.shape(x._data if isinstance(x, Node) else x)[axis]
+            slot = self.slots.get(x._order) if isinstance(x, Node) and x._op is not None and x._order in position else None
+            own = slot is not None and slot.parent is None and slot.state is None and not slot.protected
+            if own and axis == node._data.ndim - 1 and x._data.dtype == node._data.dtype:
                 assert slot is not None
                 slot.parent = self._slot(node), a, b
                 self._slot(node).children.append(slot)
