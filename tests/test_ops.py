@@ -997,6 +997,12 @@ def test_a_target_that_was_all_but_ruled_out_leaves_the_other_probabilities_as_t
     np.testing.assert_allclose(x.grad[0], [-1, *p], rtol=1e-6)
 
 
+@pytest.mark.parametrize("built", [{}, {"Build Dependencies": {}}, {"Build Dependencies": {"blas": {"found": False}}}])
+def test_a_numpy_that_does_not_say_what_it_was_built_with_has_no_small_kernels(built: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "show_config", lambda mode: built)
+    assert not blas._has_small_kernels()
+
+
 @pytest.mark.parametrize("small_kernels", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Op(Protocol):
 
     __name__: str
     forward: Callable[..., Any]
-    rules: Any  # [i]: the rule of operand i, the one for many uses of one tensor as that operand, the one that adds to its gradient
+    rules: Any  # [i]: the rule of operand i, and the one for many uses of one tensor as that operand, or None
     analytic: bool
 
     def __call__(self, *operands: Value, **settings: Any) -> Value: ...
