@@ -404,6 +404,26 @@ class Wide(Own):
         return State(Tensor(np.full((batch, 256), 0.1)))
 
 
+@pytest.mark.parametrize(
+    "index",
+    [np.s_[:1], np.s_[0], np.s_[:, :1], np.s_[:, 1], np.s_[:, None], np.s_[...], np.s_[..., 0], np.s_[::2, ::-1], None, ()],
+    ids=str,
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_parts_of_gates_may_have_names(index: Any, batch: int) -> None:
+    def step(c: Any, x: Any, h: Any) -> Any:
+        gates = []
+        for name, f, z in zip("ig", (sigmoid, tanh), tg.split(h @ c.W_h + x @ c.W_x, 2, axis=-1), strict=True):
+            with tg.scope(name):
+                gates.append(f(z))
+        with tg.scope("part"):
+            part = gates[0][index]
+        return tanh(gates[0] * gates[1] * h + part.sum())
+
+    cell = Own(step, W_h=(H, 2 * H), W_x=(C, 2 * H))
+    assert "# i: sigmoid(z)" in agree(cell, features(batch=batch), state_of(cell, batch)).program.source
+
+
 @pytest.mark.parametrize("small_kernels", [True, False])
 def test_products_in_blocks_are_those_products(small_kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "SMALL_KERNELS", small_kernels)

@@ -80,7 +80,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """v = momentum v + g; p = p - lr v."""
+    """v = momentum v + g; p = p - lr v.  While momentum is 0, v is left as it is, and g taken for it."""
 
     memories = ("v",)
 

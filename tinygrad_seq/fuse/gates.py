@@ -18,8 +18,11 @@ SHORT = 256  # columns up to which gradients of one sequence are faster brought 
 
 
 @op(None)
-def squashed(y: Value, *, slope: Array, shift: Array) -> Value:
-    """slope * y + shift, column by column: with 1/2 and 1/2 a sigmoid of what was a tanh of half as much; with 1 and 0 the tanh itself."""
+def squashed(y: Value, *, slope: Array, shift: Array, sigmoids: Sequence[str] = ()) -> Value:
+    """slope * y + shift, column by column: with 1/2 and 1/2 a sigmoid of what was a tanh of half as much; with 1 and 0 the tanh itself.
+
+    sigmoids: the names of the sigmoids, to be told.
+    """
     return np.asarray(y * slope + shift)
 
 
@@ -74,7 +77,8 @@ def shared(roots: Sequence[Node], varying: Sequence[Node], state: Sequence[Node]
             of_gates.name = f"{z.name or 'z'}_gates"
             of_gates = copied(of_gates)
         y: Any = ops.tanh(of_gates)
-        y = squashed(y, slope=_by_gate(gates, z, apart, 0.5, 1), shift=_by_gate(gates, z, apart, 0.5, 0))
+        names = [f.name for f, _, _ in gates if f._op is ops.sigmoid and f.name]
+        y = squashed(y, slope=_by_gate(gates, z, apart, 0.5, 1), shift=_by_gate(gates, z, apart, 0.5, 0), sigmoids=tuple(names))
         y.name = "gates" if len(gates) > 1 else gates[0][0].name
         for j, (f, a, b) in enumerate(gates):
             made = y[j] if apart else y[..., a:b] if len(gates) > 1 else y

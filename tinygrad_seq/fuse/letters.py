@@ -127,11 +127,7 @@ class Letters:
     def _equation(self, node: Node) -> str:
         """What a named value is, in terms of named ones."""
         if node._op is squashed:
-            views = [n for n in self.plan.nodes if self.plan.view_of(n) is not None and self.plan.source(n) is node and n.name]
-            sigma = node._settings["shift"]
-            starts = [index if isinstance(index := n._settings["index"], int) else index[-1].start for n in views]
-            gates = [n.name for n, start in zip(views, starts, strict=True) if sigma[start]]
-            names = ", ".join(filter(None, gates or [node.name]))
+            names = ", ".join(filter(None, node._settings["sigmoids"] or [node.name]))
             return f"{names}: sigmoid(z) = (1 + tanh(z / 2)) / 2".removeprefix(": ")
         if not node.name:
             return ""

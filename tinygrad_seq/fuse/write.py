@@ -35,7 +35,7 @@ class Writer(Letters):
         super().__init__(derived)
         self.title = title
         self.filled: dict[tuple[Any, ...], str] = {}  # arrays of equal numbers or rows, by what they are full of, shape and dtype
-        self.blocked: dict[str, tuple[str, int]] = {}  # arrays in blocks of columns: the name of the blocks, and how many
+        self.blocked: dict[tuple[str, int], str] = {}  # an array, in how many blocks of columns: the name of the blocks
         self.step = Text(self._step_name, lambda x: False, self.constant)
         self.dtypes = {slot.dtype for slot in self._slots()}
         self.source = "\n".join(_aligned(line) for line in self._lines()) + "\n"
@@ -79,7 +79,7 @@ class Writer(Letters):
             if view is not None and source._order in self.plan.slots:
                 text = Text(lambda n: self.names.get(n._order), lambda x: root(self.plan.slots[source._order]).stack, self.constant)  # noqa: B023
                 lines.append(f"{self.names[node._order]} = {text.made(node)[0]}")
-        lines += [f"{name} = in_columns({whole}, {blocks})" for whole, (name, blocks) in self.blocked.items()]
+        lines += [f"{name} = in_columns({whole}, {blocks})" for (whole, blocks), name in self.blocked.items()]
         for (value, shape, dtype_), name in self.filled.items():
             lines += _commented([f"{name} = full({size_text(shape)}, {value}{dtype_})"], COLUMNS.get(value, ""))
         single = {self.names[n._order] for n in self.plan.nodes if n._order in self.names and n._data.ndim == 0}
@@ -331,12 +331,12 @@ class Writer(Letters):
         if rows > 1 or across == 1 or self.plan.stacked(W) or slot.parent is not None or node._data.dtype.char not in "fd":
             return ""
         whole = slot.state or slot.name
-        if whole not in self.blocked:
-            self.blocked[whole] = self._unique(f"{whole}_columns"), across
-            self.names[-node._order] = self.blocked[whole][0]
+        if (whole, across) not in self.blocked:
+            self.blocked[whole, across] = self._unique(f"{whole}_columns")
+            self.names[-node._order] = self.blocked[whole, across]  # a name of the loop, though of no node
         if (b, across) not in self.blocks_of:  # more rows ask for more blocks
             self.blocks_of[b, across] = self._unique(f"{b}_columns")
-        out = f"{self.blocked[whole][0]}{'_t' * slot.stack}"
+        out = f"{self.blocked[whole, across]}{'_t' * slot.stack}"
         return f"block_product({a}, {self.blocks_of[b, across]}, {out})"
 
     def _joined(self, x: Value, slot: Slot) -> bool:
