@@ -522,7 +522,10 @@ def _cross_entropy_together(uses: list[Any]) -> Array:
 
 @op(_cross_entropy_x, None, together={0: _cross_entropy_together}, name="cross_entropy")
 def _cross_entropy(x: Value, targets: Value) -> Value:
-    """-log softmax(x)[target] over the last axis: (..., K), (...) -> (...); the gradient is softmax(x), less 1 at the target."""
+    """-log softmax(x)[target] over the last axis: (..., K), (...) -> (...); the gradient is softmax(x), less 1 at the target.
+
+    It has a rule of its own since g (p - 1) keeps the digits that g p - g, which the rules of its parts give, loses where p is near 1.
+    """
     return logsumexp(x, axis=-1) - x[_at(targets)]
 
 
