@@ -20,7 +20,7 @@ from models.recurrent import Cell, State, map_state, truncated, unroll
 from models.rnn import RNNCell
 from models.seq2seq import AdditiveDecoder, Decoder, DotDecoder
 from models.stacked import Stacked
-from tinygrad_seq import Tensor, blas, concat, grad, no_grad, sigmoid, tanh, where
+from tinygrad_seq import Tensor, concat, grad, no_grad, sigmoid, tanh, where
 from tinygrad_seq.check import check_gradients
 from tinygrad_seq.fuse import CannotFuse
 from tinygrad_seq.nn import Module
@@ -424,10 +424,7 @@ def test_parts_of_gates_may_have_names(index: Any, batch: int) -> None:
     assert "# i: sigmoid(z)" in agree(cell, features(batch=batch), state_of(cell, batch)).program.source
 
 
-@pytest.mark.parametrize("small_kernels", [True, False])
-def test_products_in_blocks_are_those_products(small_kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "SMALL_KERNELS", small_kernels)
-    blas.blocks.cache_clear()
+def test_products_in_blocks_are_those_products(small_kernels: bool) -> None:
     steps: list[Any] = [
         lambda c, x, h: h @ c.W_h / 16 + x @ c.W_x,
         lambda c, x, h: tanh(h @ c.W_h) + tanh(concat([h, h * 2], axis=0) @ c.W_h)[: len(h)] + x @ c.W_x,  # as many rows, and twice as many
@@ -436,7 +433,6 @@ def test_products_in_blocks_are_those_products(small_kernels: bool, monkeypatch:
     for step in steps:
         run = agree(cell := Wide(step), features(batch=32), state_of(cell, 32), rtol=1e-10)
         assert ("block_product(" in run.program.source) == small_kernels
-    blas.blocks.cache_clear()
 
 
 class Two(NamedTuple):

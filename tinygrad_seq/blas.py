@@ -35,7 +35,10 @@ SMALL_KERNELS = _has_small_kernels()
 
 @lru_cache(1024)
 def blocks(rows: int, inner: int, columns: int, turned: bool = False) -> tuple[int, int]:
-    """In how many blocks of rows, and of columns, (rows, inner) @ (inner, columns) is done; turned: the second is a transpose."""
+    """In how many blocks of rows, and of columns, (rows, inner) @ (inner, columns) is done: (1, 1) is in one.
+
+    turned: the second matrix is the transpose of an array.
+    """
     work = rows * inner * columns
     fits = work <= SMALL and (not turned or rows * columns <= SMALL_TURNED)
     if not SMALL_KERNELS or rows == 1 or fits or work < WORTH:
@@ -56,7 +59,10 @@ def in_columns(matrix: Array, across: int) -> Array:
 
 
 def product(a: Array, b: Array, out: Array | None = None) -> Array:
-    """a @ b, for two matrices."""
+    """a @ b, (M, K) @ (K, N) -> (M, N), into `out` where that is given.
+
+    Raises ValueError where the sizes, or that of `out`, do not fit.
+    """
     if len(a) * b.size < WORTH or a.dtype != b.dtype or a.dtype.char not in "fd" or a.shape[1] != len(b):
         return a.dot(b, out)  # which on small matrices takes three fifths of the time of a @ b
     turned = not b.flags.c_contiguous
@@ -78,7 +84,10 @@ def _ones(n: int, dtype: Any) -> Array:
 
 
 def summed(x: Any, axes: tuple[int, ...]) -> Any:
-    """x.sum(axis=axes), of an array or a Tensor; over the first axes, or a short last one, as a product with ones: a third of the time."""
+    """x.sum(axis=axes), of an array or a Tensor: the shape without these axes, which are counted from 0 and in order.
+
+    Over the first axes, or a short last one, it is a product with ones, which takes a third of the time of a sum.
+    """
     if not isinstance(x, np.ndarray) or x.dtype.char not in "fd" or not axes or len(axes) == x.ndim or not x.size:
         return x.sum(axis=axes)
     rest = x.shape[len(axes) :]
