@@ -192,3 +192,14 @@ def _identifier(name: str, otherwise: str) -> str:
 def _equal_rows(a: Any, b: Any) -> bool:
     arrays = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
     return arrays and (a.ndim, a.dtype) == (b.ndim, b.dtype) == (1, b.dtype) and np.array_equal(a, b)
+
+
+def commented(lines: list[str], comment: str) -> list[str]:
+    """The lines, a comment beside the last of them."""
+    return [*lines[:-1], f"{lines[-1]}  # {comment}"] if comment else lines
+
+
+def aligned(line: str) -> str:
+    """The line, its comment in the column in which all comments begin."""
+    code, mark, comment = line.partition("  # ")
+    return f"{code:<{WIDTH}}  # {comment}" if mark and code.strip() else line

@@ -13,7 +13,7 @@ from ..blas import blocks as best_blocks
 from ..record import Array, Node, Value
 from .derive import Derived, Part
 from .gates import squashed
-from .letters import WIDTH, Letters
+from .letters import Letters, aligned, commented
 from .lift import UFUNCS, Text, size_text
 from .plan import ONCE, STEPS, Slot, root
 from .trace import Symbol, reachable
@@ -38,7 +38,7 @@ class Writer(Letters):
         self.blocked: dict[tuple[str, int], str] = {}  # an array, in how many blocks of columns: the name of the blocks
         self.step = Text(self._step_name, lambda x: False, self.constant)
         self.dtypes = {slot.dtype for slot in self._slots()}
-        self.source = "\n".join(_aligned(line) for line in self._lines()) + "\n"
+        self.source = "\n".join(aligned(line) for line in self._lines()) + "\n"
 
     # ---- the text
 
@@ -81,7 +81,7 @@ class Writer(Letters):
                 lines.append(f"{self.names[node._order]} = {text.made(node)[0]}")
         lines += [f"{name} = in_columns({whole}, {blocks})" for (whole, blocks), name in self.blocked.items()]
         for (value, shape, dtype_), name in self.filled.items():
-            lines += _commented([f"{name} = full({size_text(shape)}, {value}{dtype_})"], COLUMNS.get(value, ""))
+            lines += commented([f"{name} = full({size_text(shape)}, {value}{dtype_})"], COLUMNS.get(value, ""))
         single = {self.names[n._order] for n in self.plan.nodes if n._order in self.names and n._data.ndim == 0}
         for name, names in (("steps", self.forward_views), ("back", self.backward_views)):
             if names:
@@ -201,7 +201,7 @@ class Writer(Letters):
             elif node._order in wanted or uses[node._order] > 1:
                 made = text.made(node)[0] + ".copy()" * (node._op is ops.swapaxes)
                 self.names.setdefault(node._order, self._unique(self._lifted_name(node)))
-                lines += _commented([f"    {self.names[node._order]} = {made}"], self._meaning(node, made))
+                lines += commented([f"    {self.names[node._order]} = {made}"], self._meaning(node, made))
                 known.add(node._order)
         available |= known
         return lines
@@ -232,7 +232,7 @@ class Writer(Letters):
                     args.append(out)
                 else:
                     args.append(text.of(x, 0, node._data.ndim))
-            return _commented([*lines, f"{UFUNCS[made]}({', '.join(args)}, out={out})"], self._local(node, slot))
+            return commented([*lines, f"{UFUNCS[made]}({', '.join(args)}, out={out})"], self._local(node, slot))
         return [f"{out}[...] = {text.made(node)[0]}"]
 
     # ---- for one step after the other
@@ -301,11 +301,11 @@ class Writer(Letters):
         if made is squashed:
             slope, shift = (self._full_of(node._settings[name], node, name) for name in ("slope", "shift"))
             first = self.step.of(node._inputs[0])
-            return _commented([f"multiply({first}, {slope}, {out})", f"add({out}, {shift}, {out})"], comment)
+            return commented([f"multiply({first}, {slope}, {out})", f"add({out}, {shift}, {out})"], comment)
         if made in UFUNCS:
             args = [self._operand(x, node) for x in node._inputs]
             last = f"out={out}" if made in (ops.maximum, ops.minimum) else out
-            return _commented([f"{UFUNCS[made]}({', '.join([*args, last])})"], comment)
+            return commented([f"{UFUNCS[made]}({', '.join([*args, last])})"], comment)
         if made is ops.matmul:
             a, b = (self.step.of(x, 8) for x in node._inputs)
             plain = (
@@ -314,15 +314,15 @@ class Writer(Letters):
                 and (slot.parent is None or len(node._data) == 1)  # columns of one row are contiguous, as dot wants them
             )
             line = f"{out}[...] = {a} @ {b}" if not plain else self._in_blocks(node, a, b, slot) or f"{a}.dot({b}, {out})"
-            return _commented([line], comment)
+            return commented([line], comment)
         if made is ops._concat:
             parts = ", ".join(self.step.of(x) for x in node._inputs)
             return [f"concatenate([{parts}], {node._settings['axis']}, {out})"]
         if made is ops.take and slot.parent is None and isinstance(node._inputs[1], np.ndarray) and node._settings.get("axis") == -1:
             columns = self.constant(node._inputs[1] % node._inputs[0]._data.shape[-1], "columns")  # "clip" would take those below 0 for 0
             line = f'{self.step.of(node._inputs[0], 8)}.take({columns}, -1, {out}, "clip")'
-            return _commented([line], self.derived.told.get(node._order, ""))
-        return _commented([f"{out}[...] = {self.step.made(node)[0]}"], comment)
+            return commented([line], self.derived.told.get(node._order, ""))
+        return commented([f"{out}[...] = {self.step.made(node)[0]}"], comment)
 
     def _in_blocks(self, node: Node, a: str, b: str, slot: Slot) -> str:
         """The line of a product with a weight that is faster in blocks of columns; nothing where it is not, or b is no weight."""
@@ -392,15 +392,6 @@ def _needed(targets: Iterable[Node], available: Any) -> list[Node]:
 
 def _titled(title: str, lines: list[str]) -> list[str]:
     return [title, *lines] if lines else []
-
-
-def _commented(lines: list[str], comment: str) -> list[str]:
-    return [*lines[:-1], f"{lines[-1]}  # {comment}"] if comment else lines
-
-
-def _aligned(line: str) -> str:
-    code, mark, comment = line.partition("  # ")
-    return f"{code:<{WIDTH}}  # {comment}" if mark and code.strip() else line
 
 
 def _words(text: str) -> list[str]:
