@@ -193,7 +193,7 @@ def sum(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
 def mean(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
     """The mean over `axis`, as for `sum`."""
     x = np.asarray(x)
-    if x.dtype.char not in "fd":
+    if x.dtype.char not in "fd":  # whole numbers and float16, which np.mean adds up in a wider dtype, and others
         return np.mean(x, axis=axis, keepdims=keepdims)
     return x.sum(axis=axis, keepdims=keepdims) / _count(x, axis)  # the same, and of few numbers in a third of the time
 
