@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def measured() -> dict[str, float]:
     for T in (4, 32):
         net, loss, xs = _loss(T)
         y = loss(xs)
-        found[f"draw an LSTM of {T} steps as DOT"] = _best(lambda y=y, net=net: draw(y, params=net))  # type: ignore[misc]
+        found[f"draw an LSTM of {T} steps as DOT"] = _best(partial(draw, y, params=net))
     net, loss, xs = _loss(8, np.float64)
     found["check the gradients of an LSTM of 8 steps, all weights"] = _best(lambda: check_gradients(loss, xs, parameters=net))
     return found
