@@ -15,7 +15,7 @@ from numpy.random import Generator
 from tinygrad_seq import Tensor, broadcast_to, concat, scope, stack, step, take, where
 from tinygrad_seq.fuse import CannotFuse, Program, fused_run, fused_step
 from tinygrad_seq.nn import Module, look_up, uniform, zeros
-from tinygrad_seq.record import Array, Value
+from tinygrad_seq.record import Array, Value, within
 
 
 class State(NamedTuple):
@@ -72,8 +72,8 @@ def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtyp
 
 def gate(name: str, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """function(z), under a name that drawings and programs written from the cell know it by."""
-    with scope(name):
-        return function(z)
+    y: Tensor = within(name, function, z)
+    return y
 
 
 # ---- the loop ------------------------------------------------------------------------------------------------------------------------

@@ -91,8 +91,8 @@ def summed(x: Any, axes: tuple[int, ...]) -> Any:
     if not isinstance(x, np.ndarray) or x.dtype.char not in "fd" or not axes or len(axes) == x.ndim or not x.size:
         return x.sum(axis=axes)
     rest = x.shape[len(axes) :]
-    if axes == tuple(range(len(axes))) and math.prod(rest) > 1:
-        rows = x.reshape(-1, math.prod(rest))
+    if axes[-1] == len(axes) - 1 and (size := math.prod(rest)) > 1:
+        rows = x.reshape(-1, size)
         return _ones(len(rows), x.dtype).dot(rows).reshape(rest)
     if axes == (x.ndim - 1,) and x.shape[-1] <= SHORT:
         return x.reshape(-1, x.shape[-1]).dot(_ones(x.shape[-1], x.dtype)).reshape(x.shape[:-1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import ops
-from .record import Array, Value, scope
+from .record import Array, Value, within
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write one.")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with scope(self):
-            return self.forward(*args, **kwargs)
+        return within(self, self.forward, *args, **kwargs)
 
     def named_parameters(self) -> dict[str, Tensor]:
         """The parameters by name, in a stable order, a tied one once."""

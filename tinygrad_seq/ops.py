@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .blas import product, summed
-from .record import Array, Node, Part, Value, fitted, is_view, op
+from .record import Array, Node, Part, Value, _recorded, fitted, is_view, op
 
 Axis = int | tuple[int, ...] | None
 
@@ -214,8 +214,8 @@ def min(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
 def logsumexp(x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over `axis`, computed as m + log(sum(exp(x - m))) with m = max(x), so that no exp overflows."""
     x = x if x.dtype.kind in "fc" else x.astype(float)
-    m = np.maximum.reduce(x.real, axis=axis, keepdims=True, initial=-np.inf)
-    m = np.where(np.isfinite(m), m, 0)
+    m = np.asarray(np.maximum.reduce(x.real, axis=axis, keepdims=True, initial=-np.inf))
+    m[~np.isfinite(m)] = 0
     e = np.asarray(x - m)
     total = np.asarray(summed(np.exp(e, out=e), _axes(x, axis)))
     with np.errstate(divide="ignore"):  # the log of an empty sum is -inf
@@ -260,13 +260,9 @@ def _matmul_b_together(uses: list[Any]) -> Array:
     W = uses[0][2][1]
     if W.ndim != 2:
         return _added(fitted(_matmul_b(g, y, a, b), b, matmul) for g, y, (a, b), _ in uses)
-    rows = 512  # at once: fewer make small products, which are slower; more no longer help, and have to be brought together
     pairs = [(_rows(a), _rows(g)) for g, _, (a, _), _ in uses]
-    pieces = [(a[i : i + rows], g[i : i + rows]) for a, g in pairs for i in range(0, len(a), rows)]
-    if not pieces:
-        return np.zeros_like(W)
-    at_once = 1 + (rows - 1) // len(pieces[0][0])
-    stacks = (zip(*pieces[i : i + at_once], strict=True) for i in range(0, len(pieces), at_once))
+    at_once = 512 // (len(pairs[0][0]) or 1) or 1  # products of fewer rows are slower, of more no faster, and there is more to join
+    stacks = (zip(*pairs[i : i + at_once], strict=True) for i in range(0, len(pairs), at_once))
     return _added(_joined(a).T @ _joined(g) for a, g in stacks)
 
 
@@ -494,30 +490,30 @@ def stack(xs: Sequence[Value], axis: int = 0) -> Value:
 # ---- a loss --------------------------------------------------------------------------------------------------------------------------
 
 
-def _at(targets: Array) -> tuple[Array, ...]:
-    """The index of the target's place at each position."""
-    return (*np.indices(targets.shape, sparse=True), targets)
+def _at(x: Value, targets: Array) -> Array:
+    """Where the score of each position's target stands among all numbers of x, row after row."""
+    return np.arange(targets.size).reshape(targets.shape) * x.shape[-1] + targets.astype(np.intp)
 
 
 def _cross_entropy_x(g: Value, y: Value, x: Value, targets: Value) -> Value:
     right = np.zeros(x.shape, x.dtype)
-    right[_at(targets)] = 1
+    right.put(_at(x, targets), 1)
     return g[..., None] * (softmax(x) - right)
 
 
-def _less_target(g: Array, y: Array, x: Array, at: tuple[Array, ...]) -> Array:
+def _less_target(g: Array, y: Array, x: Array, at: Array) -> Array:
     # log(sum(exp(x))), of which y keeps too few digits where it is large, and none where it is infinite.
-    total = y + x[at] if (y < 32).all() else logsumexp(x, axis=-1)
+    total = y + x.take(at) if (y < 32).all() else logsumexp(x, axis=-1)
     p: Array = x - total[..., None]
     np.exp(p, out=p)
-    p[at] -= 1
+    p.put(at, p.take(at) - 1)
     p *= g[..., None]
     return p
 
 
 def _cross_entropy_together(uses: list[Any]) -> Array:
     """g (p - 1 at the target), where p = softmax(x), in the array of p."""
-    return _added(_less_target(g, y, x, _at(targets)) for g, y, (x, targets), _ in uses)
+    return _added(_less_target(g, y, x, _at(x, targets)) for g, y, (x, targets), _ in uses)
 
 
 @op(_cross_entropy_x, None, together={0: _cross_entropy_together}, name="cross_entropy")
@@ -526,7 +522,7 @@ def _cross_entropy(x: Value, targets: Value) -> Value:
 
     It has a rule of its own since g (p - 1) keeps the digits that g p - g, which the rules of its parts give, loses where p is near 1.
     """
-    return logsumexp(x, axis=-1) - x[_at(targets)]
+    return logsumexp(x, axis=-1) - x.take(_at(x, targets))
 
 
 # ---- composed of the above: no rules of their own ------------------------------------------------------------------------------------
@@ -538,12 +534,16 @@ def split(x: Value, sections: int | Sequence[int], axis: int = 0) -> list[Value]
     Raises ValueError where the size is no multiple of the number of sections.
     """
     parts = _parts(x.shape, sections if isinstance(sections, (int, np.integer)) else tuple(sections), axis)
-    return [getitem(x, index=part) for part in parts]
+    if not isinstance(x, Node):
+        return [x[part] for part, _ in parts]
+    # What getitem(x, index=part) would record, but all parts share what is the same.
+    inputs, arrays = (x,), (x._data,)
+    return [_recorded(x.__class__, x._data[part], x._requires_grad, getitem, inputs, arrays, settings) for part, settings in parts]
 
 
 @lru_cache
-def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -> list[Part]:
-    """The index of each part; kept, since a cell asks for the same ones at every step."""
+def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -> list[tuple[Part, dict[str, Part]]]:
+    """The index of each part, and as the setting of an op; kept, since a cell asks for the same ones at every step."""
     size = shape[axis]
     if isinstance(sections, (int, np.integer)):
         if sections < 1 or size % sections:
@@ -555,7 +555,7 @@ def _parts(shape: tuple[int, ...], sections: int | tuple[int, ...], axis: int) -
     tile = all(a <= b for a, b in cuts) and all(b == c for (_, b), (c, _) in itertools.pairwise(cuts))
     for i, part in enumerate(parts):
         part.i, part.axis, part.parts = i, axis, parts if tile else []
-    return parts
+    return [(part, {"index": part}) for part in parts]
 
 
 def softmax(x: Value, axis: int = -1) -> Value:

@@ -348,15 +348,15 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
     newest = [-y._order]
     while newest:
         order = -heappop(newest)
-        entry = waiting.pop(order)
+        entry: Any = waiting.pop(order)
         if entry[3] is not None:
             _take_all(entry)
         node: Any = entry[0]
         g = entry[1]
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
-            # A copy, since g may be the gradient of another tensor too.
-            done.append((node, g if create_graph else np.array(g, dtype=node._data.dtype)))
+            # A copy, unless it is nobody else's: g may be the gradient of another tensor too.
+            done.append((node, g if create_graph else (np.asarray if entry[2] else np.array)(g, dtype=node._data.dtype)))
         if op is None:
             continue
         if create_graph:
@@ -372,18 +372,17 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             rule, together = rules[i]
             if rule is None:
                 continue
-            order = x._order
-            if order not in waiting:
-                waiting[order] = [x, None, False, None]
-                heappush(newest, -order)
+            entry = waiting.get(x._order)
+            if entry is None:
+                entry = waiting[x._order] = [x, None, False, None]
+                heappush(newest, -x._order)
             if together is not None and not create_graph:
-                _put_aside(waiting[order], together, (g, output, operands, settings))
+                _put_aside(entry, together, (g, output, operands, settings))
                 continue
             contribution = rule(*arguments, **settings) if settings else rule(*arguments)
             data = x._data
             if contribution.shape != data.shape or contribution.dtype is not data.dtype:
                 contribution = fitted(contribution, data, op)
-            entry = waiting[order]
             if entry[1] is None:
                 entry[1] = contribution
             elif entry[2]:
@@ -449,10 +448,12 @@ def fitted(g: Value, data: Array, op: Op) -> Value:
     """g summed over the axes along which its operand was broadcast, in the operand's dtype."""
     shape = data.shape
     extra = len(g.shape) - len(shape)
-    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
-        raise ValueError(f"{op.__name__}: a rule gave a gradient of shape {g.shape} for an operand of shape {shape}.")
-    if g.shape != shape:
-        axes = tuple(range(extra)) + tuple(i for i, n in enumerate(shape, extra) if n == 1)
+    axes = tuple(range(extra))
+    if extra < 0 or g.shape[extra:] != shape:
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
+            raise ValueError(f"{op.__name__}: a rule gave a gradient of shape {g.shape} for an operand of shape {shape}.")
+        axes += tuple(i for i, n in enumerate(shape, extra) if n == 1)
+    if axes:
         g = summed(g, axes).reshape(shape)
     return g if g.dtype == data.dtype else g.astype(data.dtype)
 
@@ -564,6 +565,16 @@ class scope:
 
     def __exit__(self, *_: object) -> None:
         _now.place = _now.place and _now.place[0]
+
+
+def within(name: object, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """function(*args, **kwargs), as in `with scope(name):`, in a third of the time."""
+    around = _now.place
+    _now.place = (around, name)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _now.place = around
 
 
 class step(scope):

@@ -241,7 +241,8 @@ class _FusedOp:
 
 
 def _parts_together(uses: list[Any]) -> Array:
-    whole = np.zeros_like(uses[0][2][0])
+    x = uses[0][2][0]
+    whole = np.zeros(x.shape, x.dtype)
     for g, _, _, settings in uses:
         whole[settings["start"] : settings["start"] + g.size] += g.reshape(-1)
     return whole
