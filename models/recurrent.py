@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from tinygrad_seq import Tensor, broadcast_to, concat, scope, stack, step, take, where
+from tinygrad_seq import Tensor, broadcast_to, concat, matmul, scope, stack, step, take, where
 from tinygrad_seq.fuse import CannotFuse, Program, fused_run, fused_step
 from tinygrad_seq.nn import Module, look_up, uniform, zeros
 from tinygrad_seq.record import Array, Value, within
@@ -58,7 +58,8 @@ class Cell(Module):
 def project(x: Value, W: Tensor) -> Tensor:
     """W x for features (..., C) or for integer symbols (...), which stand for one-hot vectors; -> (..., D)."""
     kind = x.dtype.kind if isinstance(x, Tensor) else np.asarray(x).dtype.kind
-    return look_up(W, x) if kind in "iu" else x @ W
+    y: Tensor = look_up(W, x) if kind in "iu" else matmul(x, W)
+    return y
 
 
 def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtype: Any) -> Tensor:

@@ -534,23 +534,18 @@ def gradients_keep_dtype_and_shape_and_memory(row: Row, ops: Any, **how: Any) ->
     everywhere(row, check, fewer=2, **how)
 
 
-class Counted:
-    """The rules of an op, which note for which operands they were asked."""
+def counted(rules: Any, n: int, asked: set[int]) -> Any:
+    """The rules of an op with n operands, which note in `asked` for which of them they were called."""
 
-    def __init__(self, rules: Any) -> None:
-        self.rules, self.asked, self.known = rules, set[int](), dict[int, Any]()
-
-    def __getitem__(self, i: int) -> Any:
-        if i not in self.known:
-            self.known[i] = tuple(way and self.noting(i, way) for way in self.rules[i])
-        return self.known[i]
-
-    def noting(self, i: int, rule: Call) -> Call:
+    def noting(i: int, rule: Call) -> Call:
         def noted(*args: Any, **kwargs: Any) -> Any:
-            self.asked.add(i)
+            asked.add(i)
             return rule(*args, **kwargs)
 
         return noted
+
+    noted = [tuple(way and noting(i, way) for way in rules[i]) for i in range(n)]
+    return tuple(noted) if rules.__class__ is tuple else noted  # what is no tuple takes the operands as one
 
 
 def only_the_needed_rules_are_called(row: Row, ops: Any, **how: Any) -> None:
@@ -578,12 +573,13 @@ def only_the_needed_rules_are_called(row: Row, ops: Any, **how: Any) -> None:
             tensors = [Tensor(x, requires_grad=wanted) for x, wanted in zip(xs, needed, strict=True)]
             y = row.run(ops, *tensors, **rest)
             rules = op.rules
-            op.rules = counted = Counted(rules)
+            asked: set[int] = set()
+            op.rules = counted(rules, len(rules) if rules.__class__ is tuple else len(xs), asked)
             try:
                 y.backward(u)
             finally:
                 op.rules = rules
-            assert counted.asked == {first + i for i, wanted in enumerate(needed) if wanted}
+            assert asked == {first + i for i, wanted in enumerate(needed) if wanted}
             for t, g, wanted in zip(tensors, expected, needed, strict=True):
                 assert (t.grad is not None) == wanted
                 if wanted:

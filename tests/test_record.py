@@ -943,7 +943,7 @@ def test_a_rule_need_not_mind_broadcasting() -> None:
 def test_an_op_of_any_number_of_operands_asks_each_for_the_rule_of_each() -> None:
     asked: list[int] = []
 
-    def rule(i: int, g: Any, y: Any, *xs: Any) -> Any:
+    def rule(i: int, g: Any, y: Any, xs: Any) -> Any:
         asked.append(i)
         return (i + 1) * g
 

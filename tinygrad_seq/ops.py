@@ -453,7 +453,7 @@ def take(x: Value, indices: Value, *, axis: int = 0, wrap: bool = True) -> Value
     return np.take(x, indices, axis=axis)
 
 
-def _concat_rule(i: int, g: Value, y: Value, *xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
+def _concat_rule(i: int, g: Value, y: Value, xs: Sequence[Value], axis: int = 0, edges: Sequence[int] = ()) -> Value:
     edges = edges or _edges(xs, axis)
     return g[(slice(None),) * (axis % g.ndim) + (slice(edges[i], edges[i + 1]),)]
 
@@ -468,7 +468,7 @@ def _concat(*xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
     return np.concatenate(xs, axis=axis)
 
 
-@op(each=lambda i, g, y, *xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)], name="stack")
+@op(each=lambda i, g, y, xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)], name="stack")
 def _stack(*xs: Value, axis: int = 0) -> Value:
     return np.stack(xs, axis=axis)
 

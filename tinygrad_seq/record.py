@@ -7,6 +7,7 @@ anything that points back, so reference counting frees a graph; the order of cre
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from functools import partial, wraps
@@ -178,7 +179,7 @@ def op(
     is the first-order pass, on Tensors it gives derivatives of any order.  It need not mind broadcasting.  Operands are positional,
     settings keyword-only.
 
-    each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, *operands, **settings)`.
+    each: for an op of any number of operands, the rule of the i-th: `each(i, g, output, operands, **settings)`, operands being a tuple.
     together: for operand i, where many uses of one tensor are cheaper to differentiate at once than one by one: a function of a list of
         uses `(g, output, operands, settings)` that gives the sum of the gradients of all, in an array that is nobody else's.
     analytic: False where the function has kinks, so that it cannot be checked by a complex step.
@@ -206,13 +207,21 @@ def op(
 
 
 class _Each:
-    """The rules of an op of any number of operands: the i-th is `each` with i filled in."""
+    """The rules of an op of any number of operands: the i-th is `each` with i filled in.
+
+    They take the operands as one tuple: with one by one, T rules of T operands would be handed T * T of them.
+    """
 
     def __init__(self, each: Callable[..., Any]) -> None:
         self._each = each
 
     def __getitem__(self, i: int) -> tuple[Callable[..., Any], None]:
         return partial(self._each, i), None
+
+
+def arguments(op: Op, g: Value, output: Value, operands: Sequence[Value]) -> tuple[Any, ...]:
+    """What the rules of an op take, but for its settings."""
+    return (g, output, *operands) if op.rules.__class__ is tuple else (g, output, operands)
 
 
 def _unary(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -364,8 +373,8 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             _now.place = (node._place, grad)
         else:
             output, operands = node._data, node._arrays
-        arguments, settings = (g, output, *operands), node._settings
-        rules = op.rules
+        rules, settings = op.rules, node._settings
+        given = (g, output, *operands) if rules.__class__ is tuple else (g, output, operands)
         for i, x in enumerate(node._inputs):
             if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
                 continue
@@ -379,9 +388,12 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
             if together is not None and not create_graph:
                 _put_aside(entry, together, (g, output, operands, settings))
                 continue
-            contribution = rule(*arguments, **settings) if settings else rule(*arguments)
+            contribution = rule(*given, **settings) if settings else rule(*given)
             data = x._data
             if contribution.shape != data.shape or contribution.dtype is not data.dtype:
+                if not create_graph and data.ndim == 1 and contribution.nbytes <= _FEW and contribution.shape[-1:] == data.shape:
+                    _put_aside(entry, _rows_together, (contribution,))
+                    continue
                 contribution = fitted(contribution, data, op)
             if entry[1] is None:
                 entry[1] = contribution
@@ -393,6 +405,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
 
 
 _CACHED = 1 << 18  # bytes: half of a usual second-level cache
+_FEW = 1 << 14  # bytes up to which contributions to one row are put aside, since adding up what is small costs more than its numbers do
 
 
 def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, ...]) -> None:
@@ -400,13 +413,22 @@ def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, .
 
     Those that wait are taken while their arrays are still in the cache, but no more often than it pays to go through the sum.
     """
-    if entry[3] is None:
-        entry[3] = {}
-    uses = entry[3].setdefault(together, [])
+    aside = entry[3]
+    if aside is None:
+        aside = entry[3] = {}
+    uses = aside.get(together)
+    if uses is None:
+        uses = aside[together] = []
     uses.append(use)
-    if len(uses) * use[0].nbytes >= max(_CACHED, entry[0]._data.nbytes):
+    waiting = len(uses) * use[0].nbytes
+    if waiting >= _CACHED and waiting >= entry[0]._data.nbytes:
         _take_uses(entry, together, uses)
         uses.clear()
+
+
+def _rows_together(uses: list[Any]) -> Array:
+    """Contributions to one row from many rows, which `fitted` then adds up."""
+    return np.concatenate([g.reshape(math.prod(g.shape[:-1]), g.shape[-1]) for g, in uses])
 
 
 def _take_uses(entry: list[Any], together: Any, uses: list[Any]) -> None:

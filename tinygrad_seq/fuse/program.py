@@ -234,7 +234,7 @@ class _FusedOp:
         self.analytic = program.analytic
         self.rules = _Each(self._rule)
 
-    def _rule(self, i: int, g: Value, _: Value, *operands: Value, run: Lease) -> Value:
+    def _rule(self, i: int, g: Value, _: Value, operands: Sequence[Value], run: Lease) -> Value:
         if not isinstance(g, Node):
             return run.gradient(i, g, operands)
         return grad(self.program.opened(operands), operands[i], gradient=g, create_graph=True)
