@@ -428,7 +428,7 @@ def _put_aside(entry: list[Any], together: Callable[..., Any], use: tuple[Any, .
 
 def _rows_together(uses: list[Any]) -> Array:
     """Contributions to one row from many rows, which `fitted` then adds up."""
-    return np.concatenate([g.reshape(math.prod(g.shape[:-1]), g.shape[-1]) for g, in uses])
+    return np.concatenate([g.reshape(math.prod(g.shape[:-1]), g.shape[-1]) for (g,) in uses])
 
 
 def _take_uses(entry: list[Any], together: Any, uses: list[Any]) -> None:
