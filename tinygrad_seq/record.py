@@ -62,7 +62,7 @@ class Node:
     _requires_grad: bool
     _op: Op | None
     _inputs: tuple[Value, ...]
-    _arrays: Sequence[Value]
+    _arrays: tuple[Value, ...]
     _settings: dict[str, Any]
     _order: int
     _place: Place
@@ -374,7 +374,8 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         else:
             output, operands = node._data, node._arrays
         rules, settings = op.rules, node._settings
-        given = (g, output, *operands) if rules.__class__ is tuple else (g, output, operands)
+        given: Any = (g, output)
+        given += operands if rules.__class__ is tuple else (operands,)
         for i, x in enumerate(node._inputs):
             if not isinstance(x, Node) or not x._requires_grad or (path is not None and x._order not in path):
                 continue
@@ -480,12 +481,12 @@ def fitted(g: Value, data: Array, op: Op) -> Value:
     return g if g.dtype == data.dtype else g.astype(data.dtype)
 
 
-def _as_recorded(node: Node) -> list[Value]:
+def _as_recorded(node: Node) -> tuple[Value, ...]:
     """The operands as the op saw them, to differentiate through: the inputs, save that a leaf rebound since stands with its old value."""
-    return [
+    return tuple(
         array if not isinstance(x, Node) else x if x._data is array else _recorded(x.__class__, array, True, _identity, (x,), (array,), {})
         for x, array in zip(node._inputs, node._arrays, strict=True)
-    ]
+    )
 
 
 @op(lambda g, y, x: g)
