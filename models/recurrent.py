@@ -110,13 +110,10 @@ def _loop(advance: Callable[[Any, Any], Any], feed: Feed, state: Any, order: Ite
             fed = feed(t, state)
             if fed is None:
                 break
-            x, state = fed
-            new = advance(x, state)
-            if mask is None:
-                state = new
-            else:
-                with scope("mask"):
-                    state = _carried(mask[t], new, state)
+            x, before = fed
+            state = advance(x, before)
+            if mask is not None:
+                state = within("mask", _carried, mask[t], state, before)
         states[t] = state
     return states
 

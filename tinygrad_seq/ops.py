@@ -6,6 +6,7 @@ is dL/d(output).  Given arrays an op is NumPy, given a Tensor it is NumPy plus a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -470,6 +471,9 @@ def _concat(*xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
 
 @op(each=lambda i, g, y, xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)], name="stack")
 def _stack(*xs: Value, axis: int = 0) -> Value:
+    with contextlib.suppress(ValueError):  # np.stack says better what is wrong, but takes up to five times as long
+        if xs and axis == 0:
+            return np.array(xs)
     return np.stack(xs, axis=axis)
 
 

@@ -248,7 +248,7 @@ def _unary_with_settings(forward: Callable[..., Any]) -> Callable[..., Any]:
             return forward(x, **settings)
         array = x._data
         for key, value in settings.items():
-            if not is_view(value):
+            if value.__class__ not in _VIEWS and not is_view(value):
                 settings[key] = _kept(value)
         try:
             data = forward(array, **settings)
