@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq import Tensor, grad, no_grad, op, scope, step
-from tinygrad_seq.record import Op
+from tinygrad_seq.record import Op, within
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -429,6 +429,30 @@ def test_gradients_that_are_products_with_views_share_no_memory() -> None:
     same(a.grad, np.full((2, 3), 7.0))
 
 
+def test_a_gradient_that_is_a_sum_is_kept_without_a_copy_and_still_shares_memory_with_nothing() -> None:
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    h = (a + b).retain_grad()
+    (h * 2 + h * 3 + a * h.detach()).sum().backward()
+    assert a.grad is not None
+    assert h.grad is not None
+    h.grad[:] = 8
+    a.grad[:] = 7
+    same(b.grad, np.array([5.0, 5.0]))
+    same(h.grad, np.array([8.0, 8.0]))
+
+
+@pytest.mark.parametrize("rows", [[1, 1, 1], [3, 1, 2], [2, 0, 1], [4000, 1, 4000], [40_000]], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_bias_gets_the_sum_over_the_rows_of_all_its_uses(rows: list[int], dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    b = Tensor(np.zeros(3, dtype), requires_grad=True)
+    xs = [rng.integers(-8, 9, (n, 3)).astype(np.float64) for n in rows]
+    sum((x * b).sum() for x in xs).backward()  # type: ignore[union-attr]
+    same(b.grad, np.concatenate(xs).sum(axis=0).astype(dtype))
+    (sum(((x * b).sum() for x in xs), b.sum()) + (b * np.ones((2, 1, 3))).sum()).backward()
+    same(b.grad, (2 * np.concatenate(xs).sum(axis=0) + 3).astype(dtype))
+
+
 def test_gradients_can_be_written_into() -> None:
     x = Tensor(np.ones((2, 3)), requires_grad=True)
     x.sum().backward()  # the gradient of a sum is a broadcast view within the engine
@@ -811,9 +835,9 @@ def test_a_scope_may_be_entered_within_itself() -> None:
     x, gates = leaf(1.0), scope("gates")
     with scope("model"):
         with gates, gates:
-            within = x * 2
+            inner = x * 2
         after = x * 2
-    assert within._place == (((None, "model"), "gates"), "gates")
+    assert inner._place == (((None, "model"), "gates"), "gates")
     assert after._place == (None, "model")
 
 
@@ -828,6 +852,20 @@ def test_scope_and_step_end_with_an_exception(place: Callable[[], scope]) -> Non
     with pytest.raises(RuntimeError, match="stop"):
         fails()
     assert (x * 2)._place is None
+
+
+def test_within_is_a_scope_around_a_call_that_ends_with_an_exception() -> None:
+    def scaled(x: Tensor, *, by: float) -> Tensor:
+        if by == 0:
+            raise RuntimeError("stop")
+        return x * by
+
+    x = leaf(1.0)
+    with step(2):
+        assert within("gates", scaled, x, by=3.0)._place == ((None, 2), "gates")
+        with pytest.raises(RuntimeError, match="stop"):
+            within("gates", scaled, x, by=0)
+        assert (x * 2)._place == (None, 2)
 
 
 def test_an_op_that_fails_leaves_place_and_recording_as_they_were() -> None:
@@ -942,9 +980,11 @@ def test_a_rule_need_not_mind_broadcasting() -> None:
 
 def test_an_op_of_any_number_of_operands_asks_each_for_the_rule_of_each() -> None:
     asked: list[int] = []
+    given: set[int] = set()
 
     def rule(i: int, g: Any, y: Any, xs: Any) -> Any:
         asked.append(i)
+        given.add(id(xs))
         return (i + 1) * g
 
     @op(each=rule)
@@ -954,6 +994,7 @@ def test_an_op_of_any_number_of_operands_asks_each_for_the_rule_of_each() -> Non
     x, z = leaf(1.0), leaf(1.0)
     weighted(x, 5.0, z, x).backward()
     assert sorted(asked) == [0, 2, 3]
+    assert len(given) == 1  # one tuple for all, or the work would grow with the square of their number
     same(x.grad, np.array([5.0]))
     same(z.grad, np.array([3.0]))
 
