@@ -888,6 +888,17 @@ def test_cross_entropy_says_what_is_wrong(targets: Array, given: dict[str, Any],
             the_ops.cross_entropy(logits, targets, **given)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "uint64"])
+@pytest.mark.parametrize("shape", [(2, 200, 3), (3,), (200, 3)], ids=str)
+def test_cross_entropy_takes_targets_of_every_integer_dtype(dtype: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    y, targets = rng.standard_normal(shape), rng.integers(0, 3, shape[:-1])
+    expected, found = (Tensor(y, requires_grad=True) for _ in range(2))
+    the_ops.cross_entropy(expected, targets).backward()
+    the_ops.cross_entropy(found, targets.astype(dtype)).backward()
+    np.testing.assert_array_equal(found.grad, expected.grad)
+
+
 def test_cross_entropy_over_nothing_has_no_mean() -> None:
     with pytest.raises(ValueError, match="no position counts"):
         the_ops.cross_entropy(np.zeros((0, 3)), np.zeros(0, int))
