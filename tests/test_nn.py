@@ -149,6 +149,14 @@ def test_calling_a_module_runs_forward_within_its_scope() -> None:
     assert (x * 2)._place is None
 
 
+def test_forward_may_call_its_arguments_what_it_likes() -> None:
+    class Told(nn.Module):
+        def forward(self, *, name: str, function: str) -> str:
+            return name + function
+
+    assert Told()(name="a", function="b") == "ab"
+
+
 def test_a_module_without_forward_says_so() -> None:
     with refused(NotImplementedError, "Cell has no forward method; write one."):
         Cell()(1)

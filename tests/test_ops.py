@@ -224,6 +224,7 @@ REDUCED: tuple[Point, ...] = (
         for distinct_numbers in [np.array([[0.5, -1.0, 2.0], [0.1, 3.0, -0.7]])]
         for rest in [{}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, -1)}, {"axis": ()}, {"keepdims": True}]
     ),
+    *(((np.linspace(-1, 2, 24).reshape(2, 3, 4) ** 3,), {"axis": axis}) for axis in [(2, 1), (2, 0), (1, 0), (0, -1, 1)]),
     ((np.array(0.5),), {}),
     ((np.array([0.5]),), {"axis": 0}),
 )
@@ -886,6 +887,30 @@ def test_cross_entropy_says_what_is_wrong(targets: Array, given: dict[str, Any],
     for logits in both:
         with pytest.raises(error, match=f"cross_entropy: .*{message}"):
             the_ops.cross_entropy(logits, targets, **given)
+
+
+def test_softmax_sums_to_1_over_several_axes_in_any_order() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 2, 2, 2))
+    for several in [(3, 1), (0, 3, 2), (-1, 1), (1, 0)]:
+        np.testing.assert_allclose(the_ops.softmax(x, axis=several).sum(several), 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("xs", "axis", "message"),
+    [([1.0, [2.0, 3.0]], 0, "all input arrays must have the same shape"), ([], 0, "need at least one array to stack")],
+    ids=["ragged", "nothing"],
+)
+def test_stack_says_what_is_wrong(xs: Any, axis: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        the_ops.stack([np.array(x) for x in xs], axis)
+    if xs:
+        with pytest.raises(ValueError, match=f"stack: .*{message}"):
+            the_ops.stack([Tensor(x) for x in xs], axis)
+
+
+def test_stack_needs_a_whole_number_for_its_axis() -> None:
+    with pytest.raises(TypeError):
+        the_ops.stack([np.zeros(2), np.zeros(2)], 0.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "uint64"])

@@ -6,6 +6,7 @@ import gc
 import re
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -439,6 +440,65 @@ def test_a_gradient_that_is_a_sum_is_kept_without_a_copy_and_still_shares_memory
     a.grad[:] = 7
     same(b.grad, np.array([5.0, 5.0]))
     same(h.grad, np.array([8.0, 8.0]))
+
+
+def test_a_sum_that_an_op_gives_of_all_uses_is_the_gradient_itself() -> None:
+    made: list[Any] = []
+
+    def together(uses: list[Any]) -> Any:
+        made.append(np.full(2, float(len(uses))))
+        return made[0]
+
+    @op(lambda g, y, x: g, together={0: together})
+    def same_as(x: Any) -> Any:
+        return x * 1
+
+    x = leaf(1.0, 2.0)
+    (same_as(x) + same_as(x)).sum().backward()
+    assert x.grad is made[0]
+    same(x.grad, np.array([2.0, 2.0]))
+
+
+def test_uses_that_were_taken_early_are_not_taken_again() -> None:
+    W, b, h = Tensor(np.ones((4, 4)), requires_grad=True), leaf(0.0, 0.0, 0.0), Tensor(np.zeros(3), requires_grad=True)
+    (sum((np.ones((10_000, 4)) @ W).sum() for _ in range(3)) + 0).backward()  # each use is larger than what may wait
+    same(W.grad, np.full((4, 4), 30_000.0))
+    rows = np.ones((500, 3))
+    sum((b * rows + h).sum() for _ in range(60)).backward()  # type: ignore[union-attr]
+    same(b.grad, np.full(3, 30_000.0))
+    same(h.grad, np.full(3, 30_000.0))
+
+
+@pytest.mark.parametrize("rule", [lambda g, y, x: g[..., :2], lambda g, y, x: np.ones((4, 2)), lambda g, y, x: np.ones((2, 0))])
+def test_a_rule_of_a_wrong_shape_is_told_by_the_name_of_its_op_for_a_row_too(rule: Any) -> None:
+    @op(rule)
+    def tripled(x: Any) -> Any:
+        return x * 3
+
+    with refused(ValueError, "tripled: a rule gave a gradient of shape"):
+        tripled(leaf(1.0, 2.0, 3.0)).sum().backward()
+
+
+def test_a_small_bias_on_part_of_something_large_does_not_keep_the_large_alive() -> None:
+    def peak(steps: int) -> int:
+        b, h = Tensor(np.zeros(4), requires_grad=True), Tensor(np.zeros((50_000, 4)), requires_grad=True)
+        for _ in range(steps):
+            h = tg.concat([h[:3] + b, h[3:]])
+        loss = h.sum()
+        tracemalloc.start()
+        try:
+            loss.backward()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(25) < 1.5 * peak(5)
+
+
+def test_a_bias_in_float16_keeps_its_digits_over_many_steps() -> None:
+    b, x = Tensor(np.zeros(3, np.float16), requires_grad=True), np.full((100, 3), 0.1, np.float16)
+    sum((b * x).sum() for _ in range(200)).backward()  # type: ignore[union-attr]
+    np.testing.assert_allclose(b.grad, np.full(3, 200 * x.astype(float).sum(axis=0)), rtol=0.01)
 
 
 @pytest.mark.parametrize("rows", [[1, 1, 1], [3, 1, 2], [2, 0, 1], [4000, 1, 4000], [40_000]], ids=str)
@@ -1137,6 +1197,14 @@ def test_an_op_of_any_number_of_operands_is_told_to_give_one_rule_for_all() -> N
 
     with refused(TypeError, "op add_up: takes any number of operands; give each=, the rule of the i-th."):
         op(*[lambda g, *_: g] * 3)(add_up)
+
+
+def test_a_rule_for_each_operand_is_told_to_take_them_as_one_tuple() -> None:
+    with refused(TypeError, "op add_up: each= takes the operands as one tuple: (i, g, output, operands, **settings)."):
+
+        @op(each=lambda i, g, y, *xs: g)
+        def add_up(*xs: Any) -> Any:
+            return sum(xs)
 
 
 WRONG: dict[str, Callable[..., Any]] = {"a number": lambda g: g.sum(), "another size": lambda g: g[:1], "transposed": lambda g: g.T}

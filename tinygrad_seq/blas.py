@@ -87,14 +87,14 @@ def _ones(n: int, dtype: Any) -> Array:
 
 
 def summed(x: Any, axes: tuple[int, ...]) -> Any:
-    """x.sum(axis=axes), of an array or a Tensor: the shape without these axes, which are counted from 0 and in order.
+    """x.sum(axis=axes), of an array or a Tensor: the shape without these axes, which are counted from 0.
 
     Over the first axes, or a short last one, it is a product with ones, which takes a third of the time of a sum.
     """
     if not isinstance(x, np.ndarray) or x.dtype.char not in "fd" or not axes or len(axes) == x.ndim or not x.size:
         return x.sum(axis=axes)
     rest = x.shape[len(axes) :]
-    if axes[-1] == len(axes) - 1 and (size := math.prod(rest)) > 1:
+    if axes == tuple(range(len(axes))) and (size := math.prod(rest)) > 1:
         rows = x.reshape(-1, size)
         return _ones(len(rows), x.dtype).dot(rows).reshape(rest)
     if axes == (x.ndim - 1,) and x.shape[-1] <= SHORT:

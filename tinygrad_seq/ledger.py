@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .record import Array, Node, Place, _seed, arguments, fitted, grad
+from .record import Array, Node, Place, _seed, fitted, grad, rule_arguments
 
 Run = Any  # see above
 
@@ -270,7 +270,7 @@ def _parts(node: Node, g: Array, wanted: Container[int]) -> Iterator[tuple[Node,
     op: Any = node._op
     for i, x in enumerate(node._inputs):
         if isinstance(x, Node) and x._order in wanted and (rule := op.rules[i][0]) is not None:
-            yield x, fitted(rule(*arguments(op, g, node._data, node._arrays), **node._settings), x._data, op)
+            yield x, fitted(rule(*rule_arguments(op, g, node._data, node._arrays), **node._settings), x._data, op)
 
 
 # ---- the chain rule, op by op --------------------------------------------------------------------------------------------------------

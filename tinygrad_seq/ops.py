@@ -472,7 +472,7 @@ def _concat(*xs: Value, axis: int = 0, edges: Sequence[int] = ()) -> Value:
 @op(each=lambda i, g, y, xs, axis=0: g[(slice(None),) * (axis % g.ndim) + (i,)], name="stack")
 def _stack(*xs: Value, axis: int = 0) -> Value:
     with contextlib.suppress(ValueError):  # np.stack says better what is wrong, but takes up to five times as long
-        if xs and axis == 0:
+        if xs and axis == 0 and axis.__class__ is int:
             return np.array(xs)
     return np.stack(xs, axis=axis)
 
@@ -495,7 +495,7 @@ def stack(xs: Sequence[Value], axis: int = 0) -> Value:
 
 
 def _at(x: Value, targets: Array) -> Array:
-    """Where the score of each position's target stands among all numbers of x, row after row."""
+    """The position of each target's score in x.ravel()."""
     return np.arange(targets.size).reshape(targets.shape) * x.shape[-1] + targets.astype(np.intp)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..record import Node, Value, _now, arguments, fitted, op
+from ..record import Node, Value, _now, fitted, op, rule_arguments
 from .trace import Symbol, reachable
 
 Rule = Callable[[Node, tuple[Value, ...]], Value]
@@ -24,7 +24,7 @@ def total(x: Value) -> Value:
     return np.array(x)
 
 
-@op(each=lambda *_, **__: None)
+@op(each=lambda i, g, y, xs, **_: None)
 def together(g: Value, y: Value, *operands: Value, function: Any, settings: Any, i: int) -> Value:
     """The sum over all steps of an op's gradients for its operand i, which all steps share; its numbers are of no use in a trace."""
     return np.zeros_like(operands[i])
@@ -151,7 +151,7 @@ def _contribution(node: Node, i: int, x: Node, g: Node, *, shared: bool) -> Node
     if shared and at_once is not None:
         y = None if node._op in (ops.matmul, ops.take) else node
         return together(g, y, *node._inputs, function=at_once, settings=node._settings, i=i)
-    contribution = rule(*arguments(node._op, g, node, node._inputs), **node._settings)
+    contribution = rule(*rule_arguments(node._op, g, node, node._inputs), **node._settings)
     if not isinstance(contribution, Node):
         contribution = Symbol(contribution)
     contribution = fitted(contribution, x._data, node._op)

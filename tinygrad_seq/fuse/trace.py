@@ -127,7 +127,7 @@ def flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
         return []
     if not isinstance(value, tuple):
         return [(name, value)]
-    names = getattr(value, "_fields", [f"{name}{i}" for i in range(len(value))])
+    names = getattr(value, "_fields", None) or [f"{name}{i}" for i in range(len(value))]
     return [leaf for field, part in zip(names, value, strict=True) for leaf in flat(part, field)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_seq import Tensor
 from tinygrad_seq.draw import Drawing, draw
-from tinygrad_seq.record import arguments, fitted
+from tinygrad_seq.record import fitted, rule_arguments
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 LONGEST = 40  # letters of a formula that stands for a name
@@ -103,7 +103,7 @@ def _backward(y: Any, nodes: list[Any], ids: dict[int, str], words: dict[int, st
             if not isinstance(x, Tensor) or not x.requires_grad or node._op.rules[i][0] is None:
                 continue
             rule = node._op.rules[i][0]
-            part = fitted(rule(*arguments(node._op, g, node._data, node._arrays), **node._settings), x._data, node._op)
+            part = fitted(rule(*rule_arguments(node._op, g, node._data, node._arrays), **node._settings), x._data, node._op)
             before = grads.get(x._order)
             grads[x._order] = part if before is None else before + part
             total = "" if before is None else f", which has {_short(grads[x._order])} now"
