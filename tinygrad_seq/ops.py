@@ -287,9 +287,10 @@ def matmul(a: Value, b: Value) -> Value:
     Raises ValueError where the inner sizes differ, or one operand is a scalar.
     """
     try:
-        if a.ndim > 2 and b.ndim == 2:  # one large product is faster than a batch of small ones
-            return product(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
-        return product(a, b) if a.ndim == b.ndim == 2 else a @ b
+        if b.ndim != 2 or a.ndim < 2:
+            return a @ b
+        # One large product is faster than a batch of small ones.
+        return product(a, b) if a.ndim == 2 else product(_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
     except (ValueError, AttributeError) as error:  # a Python scalar has no ndim
         raise ValueError(f"matmul: {np.shape(a)} @ {np.shape(b)}: {_mismatch(np.shape(a), np.shape(b))}") from error
 
