@@ -367,8 +367,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
             # A copy, unless it is nobody else's: g may be the gradient of another tensor too.
-            kept = np.asarray if entry[2] else np.array
-            done.append((node, g if create_graph else kept(g, dtype=node._data.dtype)))
+            done.append((node, g if create_graph else np.array(g, dtype=node._data.dtype, copy=not entry[2] or None)))
         if op is None:
             continue
         if create_graph:
