@@ -58,8 +58,7 @@ class Cell(Module):
 def project(x: Value, W: Tensor) -> Tensor:
     """W x for features (..., C) or for integer symbols (...), which stand for one-hot vectors; -> (..., D)."""
     kind = x.dtype.kind if isinstance(x, Tensor) else np.asarray(x).dtype.kind
-    y: Tensor = look_up(W, x) if kind in "iu" else matmul(x, W)
-    return y
+    return look_up(W, x) if kind in "iu" else matmul(x, W)
 
 
 def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtype: Any) -> Tensor:
@@ -73,8 +72,7 @@ def first_state(name: str, trained: Tensor | None, batch: int, hidden: int, dtyp
 
 def gate(name: str, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """function(z), under a name that drawings and programs written from the cell know it by."""
-    y: Tensor = within(name, function, z)
-    return y
+    return within(name, function, z)
 
 
 # ---- the loop ------------------------------------------------------------------------------------------------------------------------

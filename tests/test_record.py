@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -430,7 +431,7 @@ def test_gradients_that_are_products_with_views_share_no_memory() -> None:
     same(a.grad, np.full((2, 3), 7.0))
 
 
-def test_a_gradient_that_is_a_sum_is_kept_without_a_copy_and_still_shares_memory_with_nothing() -> None:
+def test_a_gradient_that_is_a_sum_shares_memory_with_nothing() -> None:
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
     h = (a + b).retain_grad()
     (h * 2 + h * 3 + a * h.detach()).sum().backward()
@@ -461,7 +462,7 @@ def test_a_sum_that_an_op_gives_of_all_uses_is_the_gradient_itself() -> None:
 
 def test_uses_that_were_taken_early_are_not_taken_again() -> None:
     W, b, h = Tensor(np.ones((4, 4)), requires_grad=True), leaf(0.0, 0.0, 0.0), Tensor(np.zeros(3), requires_grad=True)
-    (sum((np.ones((10_000, 4)) @ W).sum() for _ in range(3)) + 0).backward()  # each use is larger than what may wait
+    sum((np.ones((10_000, 4)) @ W).sum() for _ in range(3)).backward()  # type: ignore[union-attr]  # each use is larger than may wait
     same(W.grad, np.full((4, 4), 30_000.0))
     rows = np.ones((500, 3))
     sum((b * rows + h).sum() for _ in range(60)).backward()  # type: ignore[union-attr]
@@ -498,7 +499,7 @@ def test_a_small_bias_on_part_of_something_large_does_not_keep_the_large_alive()
 def test_a_bias_in_float16_keeps_its_digits_over_many_steps() -> None:
     b, x = Tensor(np.zeros(3, np.float16), requires_grad=True), np.full((100, 3), 0.1, np.float16)
     sum((b * x).sum() for _ in range(200)).backward()  # type: ignore[union-attr]
-    np.testing.assert_allclose(b.grad, np.full(3, 200 * x.astype(float).sum(axis=0)), rtol=0.01)
+    np.testing.assert_allclose(b.grad, np.full(3, 200 * x.astype(float).sum(axis=0)), rtol=0.003)  # measured: 0.0017
 
 
 @pytest.mark.parametrize("rows", [[1, 1, 1], [3, 1, 2], [2, 0, 1], [4000, 1, 4000], [40_000]], ids=str)
@@ -1197,6 +1198,18 @@ def test_an_op_of_any_number_of_operands_is_told_to_give_one_rule_for_all() -> N
 
     with refused(TypeError, "op add_up: takes any number of operands; give each=, the rule of the i-th."):
         op(*[lambda g, *_: g] * 3)(add_up)
+
+
+def test_a_rule_for_each_operand_may_be_any_callable() -> None:
+    def scaled(factor: float, i: int, g: Any, y: Any, xs: Any) -> Any:
+        return factor * g
+
+    @op(each=partial(scaled, 3.0))
+    def tripled(*xs: Any) -> Any:
+        return 3 * sum(xs)
+
+    x = leaf(1.0, 2.0)
+    same(grad(tripled(x, 1.0, x).sum(), x), np.array([6.0, 6.0]))
 
 
 def test_a_rule_for_each_operand_is_told_to_take_them_as_one_tuple() -> None:

@@ -488,7 +488,7 @@ def concat(xs: Sequence[Value], axis: int = 0) -> Value:
 
 
 def stack(xs: Sequence[Value], axis: int = 0) -> Value:
-    """The tensors xs, all of one shape, along a new `axis`."""
+    """The tensors xs, all of one shape, along a new `axis`.  Raises ValueError where shapes differ, or there are none."""
     return _stack(*xs, axis=axis)
 
 

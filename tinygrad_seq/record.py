@@ -192,7 +192,8 @@ def op(
 
     def define(forward: Callable[..., Any]) -> Op:
         code = forward.__code__
-        if each is not None and each.__code__.co_flags & CO_VARARGS:
+        of_each = getattr(each, "__code__", None)  # which not every callable has
+        if of_each is not None and of_each.co_flags & CO_VARARGS:
             raise TypeError(f"op {forward.__name__}: each= takes the operands as one tuple: (i, g, output, operands, **settings).")
         if each is None and len(rules) != code.co_argcount:
             raise TypeError(f"op {forward.__name__}: {code.co_argcount} operands and {len(rules)} rules; give one rule, or None, for each.")
@@ -250,7 +251,7 @@ def _unary_with_settings(forward: Callable[..., Any]) -> Callable[..., Any]:
             return forward(x, **settings)
         array = x._data
         for key, value in settings.items():
-            if value.__class__ not in _VIEWS and not is_view(value):
+            if not is_view(value):
                 settings[key] = _kept(value)
         try:
             data = forward(array, **settings)
@@ -367,7 +368,7 @@ def _gradients(y: Node, seed: Value, wanted: set[int] | None = None, create_grap
         op = node._op
         if (op is None or node._retains) if wanted is None else order in wanted:
             # A copy, unless it is nobody else's: g may be the gradient of another tensor too.
-            done.append((node, g if create_graph else np.array(g, dtype=node._data.dtype, copy=not entry[2] or None)))
+            done.append((node, g if create_graph else np.array(g, dtype=node._data.dtype, copy=None if entry[2] else True)))
         if op is None:
             continue
         if create_graph:
@@ -522,6 +523,7 @@ def _seed(name: str, y: Node, gradient: Value) -> Array:
 
 
 N = TypeVar("N", bound=Node)
+R = TypeVar("R")
 
 
 @overload
@@ -598,7 +600,7 @@ class scope:
         _now.place = _now.place and _now.place[0]
 
 
-def within(name: object, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def within(name: object, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
     """function(*args, **kwargs), as in `with scope(name):`, in half the time."""
     around = _now.place
     _now.place = (around, name)
