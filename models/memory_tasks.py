@@ -201,7 +201,7 @@ class LongMemory(Experiment):
         """The command that goes on with the run."""
         return f"python -m models.{self.name} train --resume {folder}"
 
-    def report(self, folder: Path) -> list[str]:  # noqa: ARG002 - the curve says it all
+    def report(self, folder: Path) -> list[str]:  # noqa: ARG002 - it writes no file of its own
         """Whether it was solved, and when."""
         print(f"\n{self.outcome()}")
         return []

@@ -38,7 +38,7 @@ def ours(dtype: Any = np.float32) -> Engine:
         net.zero_grad()
         loss = net.loss(xs, targets)
         loss.backward()
-        return loss.item(), {name: p.grad for name, p in net.named_parameters().items()}  # type: ignore[misc]
+        return loss.item(), {name: p.grad for name, p in net.named_parameters().items()}  # type: ignore[misc]  # after backward each has one
 
     def step() -> None:
         gradients()
